@@ -18,7 +18,8 @@ One letter code in every comment, docstring and error:
 ``C``  classes
 ====== ==========================================================
 
-Encoder blocks, in contrast to layers, are numbered ``0 .. n-1``: block ``b`` writes layer ``b + 1``.
+Encoder blocks, in contrast to layers, are numbered ``0 .. n-1``: block ``b`` writes layer
+``b + 1``.
 """
 
 from lib.errors import BadInput

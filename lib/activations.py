@@ -1,0 +1,191 @@
+"""Vectors of every layer, for words or for sentences, in one forward pass.
+
+The one switch is ``level``: the papers' code has twin scripts for words and sentences. Rows come
+back in the order of the sentences given, whatever the batches. Kept, they cost N * D numbers
+(:func:`extract`); streamed into sums, only one batch is ever held (:func:`stream`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lib import batches
+from lib.batches import Batch
+from lib.errors import BadInput, one_of
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens at once: fills the device, fits caches
+DTYPES = (torch.float16, torch.float32)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Vectors of all layers, row by row.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (N, L, H)
+        On the CPU. ``rows.flatten(1)`` is (N, D), neuron ``l * H + h`` being neuron h of layer l.
+    owner : ndarray of shape (N,)
+        Sentence of each row.
+    notes : Counter
+        Sentences continued in windows, cut, or words read as unknown; see
+        :class:`lib.batches.Encoded`.
+    """
+
+    rows: Tensor
+    owner: np.ndarray
+    notes: Counter
+
+
+def _last_piece(layer: Tensor, batch: Batch) -> Tensor:
+    return layer.index_select(0, batch.last)
+
+
+def _first_piece(layer: Tensor, batch: Batch) -> Tensor:
+    return layer.index_select(0, batch.first)
+
+
+def _mean_of_pieces(layer: Tensor, batch: Batch) -> Tensor:
+    count = batch.last - batch.first + 1
+    row = torch.arange(len(count), device=layer.device).repeat_interleave(count)
+    begin = (count.cumsum(0) - count).repeat_interleave(count)
+    piece = batch.first[row] + torch.arange(len(row), device=layer.device) - begin
+    total = torch.zeros(len(count), layer.shape[1], device=layer.device, dtype=layer.dtype)
+    return total.index_add_(0, row, layer[piece]) / count[:, None]
+
+
+POOLING = {"last": _last_piece, "first": _first_piece, "mean": _mean_of_pieces}
+
+
+def _to(batch: Batch, device) -> Batch:
+    inputs = {key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()}
+    return Batch(inputs, batch.first.to(device), batch.last.to(device), batch.where)
+
+
+def n_layers(model) -> int:
+    """L: blocks of a model plus the embedding layer."""
+    return model.config.num_hidden_layers + 1
+
+
+def _checked_layers(model, layers: Sequence[int] | None) -> list[int]:
+    valid = range(n_layers(model))
+    chosen = list(valid if layers is None else layers)
+    wrong = [layer for layer in chosen if layer not in valid]
+    if wrong or not chosen:
+        raise BadInput(f"layers {wrong or chosen} do not exist; valid: 0 to {valid[-1]}")
+    return chosen
+
+
+def _forward(model, batch: Batch, layers: list[int], pool) -> Tensor:
+    """Rows of one batch, (n, L, H), on the model's device."""
+    hidden = model.base_model(**batch.inputs, output_hidden_states=True).hidden_states
+    width = hidden[0].shape[-1]
+    rows = hidden[0].new_empty(len(batch.last), len(layers), width)
+    for place, layer in enumerate(layers):
+        rows[:, place] = pool(hidden[layer].reshape(-1, width), batch)
+    return rows
+
+
+@torch.inference_mode()
+def stream(
+    model,
+    tokenizer,
+    encoded: batches.Encoded,
+    *,
+    layers: Sequence[int] | None = None,
+    batch_tokens: int | None = None,
+    pooling: str = "last",
+    progress: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield ``rows (n, L, H)`` on the model's device and ``where (n,)``, batch by batch.
+
+    Parameters
+    ----------
+    model, tokenizer
+        From :func:`lib.models.load`; the model must be in evaluation mode.
+    encoded
+        From :func:`lib.batches.encode`.
+    layers
+        Layers wanted, in the order wanted; default all, 0 being the embedding output.
+    batch_tokens
+        Padded tokens of a batch at most; default by device. It changes speed, not results.
+    pooling
+        How a word's vector is read from its pieces: ``last``, ``first`` or ``mean``.
+    progress
+        Show a bar that counts rows.
+
+    Notes
+    -----
+    Cost: one forward pass. Memory: the hidden states of one batch, B * T * D numbers.
+    """
+    one_of("pooling", pooling, POOLING)
+    if model.training:
+        raise BadInput("the model is in training mode, where dropout changes rows; call .eval()")
+    chosen, device = _checked_layers(model, layers), next(model.parameters()).device
+    size = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
+    with tqdm(total=len(encoded.owner), unit="row", disable=not progress, leave=False) as bar:
+        for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
+            yield _forward(model, _to(batch, device), chosen, POOLING[pooling]), batch.where
+            bar.update(len(batch.where))
+
+
+def extract(
+    model,
+    tokenizer,
+    sentences: Sequence,
+    *,
+    level: str,
+    layers: Sequence[int] | None = None,
+    device=None,
+    batch_tokens: int | None = None,
+    pooling: str = "last",
+    dtype: torch.dtype = torch.float32,
+    max_length: int | None = None,
+    progress: bool = False,
+) -> Activations:
+    """Vectors of all layers for every word or sentence, kept in memory.
+
+    Parameters
+    ----------
+    model, tokenizer
+        From :func:`lib.models.load`.
+    sentences
+        Lists of words for ``level="word"``; strings or pairs of strings for ``level="sentence"``.
+    level
+        ``word``: one row per word. ``sentence``: one row per sentence, its first token (BERT and
+        like) or its last (XLNet).
+    layers, batch_tokens, pooling, progress
+        As for :func:`stream`.
+    device
+        Where the forward pass runs; default where the model is.
+    dtype
+        Of the rows kept: float32, or float16 for half the memory.
+    max_length
+        Tokens of a sequence at most; default the model's limit.
+
+    Returns
+    -------
+    Activations
+        ``rows`` (N, L, H) in the order of the sentences, ``owner`` (N,), ``notes``.
+
+    Raises
+    ------
+    BadInput
+        For an unknown level, pooling, layer or dtype, or a sentence that is empty.
+    """
+    one_of("dtype", dtype, DTYPES)
+    encoded = batches.encode(model, tokenizer, sentences, level=level, max_length=max_length)
+    model = model.to(device) if device else model
+    options = {"layers": layers, "batch_tokens": batch_tokens, "pooling": pooling}
+    shape = (len(encoded.owner), len(_checked_layers(model, layers)), model.config.hidden_size)
+    out = torch.empty(shape, dtype=dtype)
+    for rows, where in stream(model, tokenizer, encoded, progress=progress, **options):
+        out[where] = rows.to("cpu", dtype)
+    return Activations(out, encoded.owner, encoded.notes)

@@ -1,0 +1,132 @@
+"""Small real models, one of each family, built from their configs with random weights."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the Hub client
+
+import pytest
+import tokenizers
+import torch
+import transformers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+SENTENCES = [
+    "The old sailor watched a small boat near the harbour .".split(),
+    "Unbelievably , nobody helped !".split(),
+    "She gave her dog twenty-seven biscuits yesterday because it had behaved".split(),
+    "Why ?".split(),
+    "A".split(),
+    "Neighbouring layers of a transformer say nearly the same thing about every word".split(),
+]
+CORPUS = [" ".join(words) for words in SENTENCES] * 3
+SHAPE = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
+INNER = {"intermediate_size": 48, "max_position_embeddings": 40}
+
+CONFIGS = {
+    "bert": (transformers.BertConfig, {**SHAPE, **INNER}),
+    "roberta": (transformers.RobertaConfig, {**SHAPE, **INNER, "pad_token_id": 1}),
+    "xlnet": (transformers.XLNetConfig, {"d_model": 24, "n_layer": 3, "n_head": 2, "d_inner": 48}),
+    "distilbert": (
+        transformers.DistilBertConfig,
+        {"dim": 24, "n_layers": 3, "n_heads": 2, "hidden_dim": 48, "max_position_embeddings": 40},
+    ),
+    "electra": (transformers.ElectraConfig, {**SHAPE, **INNER, "embedding_size": 12}),
+    "albert": (transformers.AlbertConfig, {**SHAPE, **INNER, "embedding_size": 12}),
+}
+
+
+def wordpiece():
+    """A lower-casing WordPiece tokenizer with BERT's special tokens."""
+    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    backend.train_from_iterator(
+        CORPUS, trainers.WordPieceTrainer(vocab_size=120, special_tokens=special)
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(t, backend.token_to_id(t)) for t in ("[CLS]", "[SEP]")],
+    )
+    names = dict(zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True))
+    return backend, names, {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+
+
+def byte_level():
+    """A byte-level BPE tokenizer with RoBERTa's special tokens."""
+    backend = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet),
+    )
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = dict(zip(("cls", "pad", "sep", "unk", "mask"), special, strict=True))
+    return backend, names, {"model_input_names": ["input_ids", "attention_mask"]}
+
+
+def unigram():
+    """A SentencePiece-like unigram tokenizer with XLNet's template: the summary comes last."""
+    backend = tokenizers.Tokenizer(models.Unigram())
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<unk>", "<pad>", "<sep>", "<cls>", "<mask>"]
+    backend.train_from_iterator(
+        CORPUS,
+        trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>"),
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="$A:0 <sep>:0 <cls>:2",
+        pair="$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
+        special_tokens=[(t, backend.token_to_id(t)) for t in ("<sep>", "<cls>")],
+    )
+    names = dict(zip(("unk", "pad", "sep", "cls", "mask"), special, strict=True))
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return backend, names, {"model_input_names": inputs, "padding_side": "left"}
+
+
+TOKENIZERS = {"roberta": byte_level, "xlnet": unigram}
+
+
+def build(family: str, folder):
+    """Write one small random model of a family, with a tokenizer trained on a few sentences."""
+    backend, names, options = TOKENIZERS.get(family, wordpiece)()
+    special = {f"{role}_token": token for role, token in names.items()}
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special, **options)
+    make, shape = CONFIGS[family]
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(make(vocab_size=len(tokenizer), **shape))
+    with torch.no_grad():  # weights of a useful size, so that a difference would show
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 0.15)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def family_folders(tmp_path_factory):
+    """Folder of the small random model of each family."""
+    root = tmp_path_factory.mktemp("families")
+    for family in CONFIGS:
+        build(family, root / family)
+    return {family: root / family for family in CONFIGS}
+
+
+@pytest.fixture(params=CONFIGS)
+def family_model(request, family_folders):
+    """(model, tokenizer) of every family in turn, on the CPU."""
+    from lib import models
+
+    return models.load(family_folders[request.param], device="cpu")
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The published checkpoint that `tiny` uses, on the CPU."""
+    from lib import models
+
+    return models.load("all-minilm-l6-v2", device="cpu")

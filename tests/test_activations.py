@@ -1,0 +1,186 @@
+"""Vectors of words and sentences: batches, padding and order never change them."""
+
+import pytest
+import torch
+from conftest import SENTENCES
+
+from lib import BadInput, activations, batches, models
+
+TEXTS = [" ".join(words) for words in SENTENCES]
+PAIRS = list(zip(TEXTS, reversed(TEXTS), strict=True))
+
+
+def alone(model, tokenizer, sentences, level, **options):
+    """Slow reference: one sentence at a time, so no padding anywhere."""
+    extract = activations.extract
+    return torch.cat(
+        [extract(model, tokenizer, [s], level=level, **options).rows for s in sentences]
+    )
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+@pytest.mark.parametrize("level,sentences", [("word", SENTENCES), ("sentence", PAIRS)])
+@pytest.mark.parametrize("batch_tokens", [1, 60, 4096])
+def test_batches_and_padding_change_nothing(
+    family_model, level, sentences, padding_side, batch_tokens
+):
+    model, tokenizer = family_model
+    tokenizer.padding_side = padding_side
+    got = activations.extract(model, tokenizer, sentences, level=level, batch_tokens=batch_tokens)
+    torch.testing.assert_close(
+        got.rows, alone(model, tokenizer, sentences, level), atol=1e-5, rtol=0
+    )
+
+
+def test_published_model_in_batches_equals_one_by_one(minilm):
+    for level, sentences in (("word", SENTENCES), ("sentence", TEXTS)):
+        got = activations.extract(*minilm, sentences, level=level)
+        torch.testing.assert_close(got.rows, alone(*minilm, sentences, level), atol=1e-5, rtol=0)
+
+
+def test_rows_are_the_hidden_states_of_the_bare_model(minilm):
+    """Three lines of plain transformers give the same vectors."""
+    model, tokenizer = minilm
+    got = activations.extract(model, tokenizer, [["Unbelievably", "good"]], level="word")
+    encoded = tokenizer("Unbelievably good", return_tensors="pt")
+    hidden = model(**encoded, output_hidden_states=True).hidden_states
+    last = [max(i for i, w in enumerate(encoded.word_ids()) if w == word) for word in (0, 1)]
+    expected = torch.stack([layer[0, last] for layer in hidden], dim=1)
+    torch.testing.assert_close(got.rows, expected, atol=1e-5, rtol=0)
+
+
+def test_sentence_vector_is_first_token_but_last_for_xlnet(family_model):
+    model, tokenizer = family_model
+    encoded = tokenizer(TEXTS[0], return_tensors="pt")
+    hidden = model(**encoded, output_hidden_states=True).hidden_states
+    spot = -1 if model.config.model_type == "xlnet" else 0
+    got = activations.extract(model, tokenizer, TEXTS[:1], level="sentence").rows[0]
+    torch.testing.assert_close(got, torch.stack([h[0, spot] for h in hidden]), atol=1e-5, rtol=0)
+
+
+def test_pooling_reads_the_pieces_it_says(family_model):
+    model, tokenizer = family_model
+    encoded = batches.encode(model, tokenizer, SENTENCES, level="word")
+    pooled = {
+        how: activations.extract(model, tokenizer, SENTENCES, level="word", pooling=how).rows
+        for how in activations.POOLING
+    }
+    row = 0
+    for ids, types, first, last in zip(
+        encoded.ids, encoded.types, encoded.first, encoded.last, strict=True
+    ):
+        extra = {"token_type_ids": torch.tensor([types])}
+        if "token_type_ids" not in tokenizer.model_input_names:
+            extra = {}
+        hidden = model(torch.tensor([ids]), output_hidden_states=True, **extra).hidden_states
+        hidden = torch.stack(hidden, dim=2)[0]
+        for begin, end in zip(first, last, strict=True):
+            want = {"first": hidden[begin], "last": hidden[end]}
+            want["mean"] = hidden[begin : end + 1].mean(dim=0)
+            for how, rows in pooled.items():
+                torch.testing.assert_close(rows[row], want[how], atol=1e-5, rtol=0)
+            row += 1
+
+
+def test_every_word_has_a_row_and_an_owner(family_model):
+    got = activations.extract(*family_model, SENTENCES, level="word")
+    assert got.owner.tolist() == [i for i, words in enumerate(SENTENCES) for _ in words]
+    assert got.rows.shape == (len(got.owner), 4, 24)
+
+
+def test_long_sentences_go_on_in_windows(family_model):
+    model, tokenizer = family_model
+    long = sum(SENTENCES, []) * 2
+    got = activations.extract(model, tokenizer, [long, *SENTENCES], level="word", max_length=30)
+    assert got.notes["windows"] >= 1
+    assert got.notes["cut"] == 0
+    assert len(got.rows) == len(long) + sum(map(len, SENTENCES))
+    short = activations.extract(model, tokenizer, SENTENCES[1:2], level="word").rows
+    at = len(long) + len(SENTENCES[0])
+    torch.testing.assert_close(got.rows[at : at + len(SENTENCES[1])], short, atol=1e-5, rtol=0)
+
+
+def test_windows_are_the_runs_of_words_read_alone(minilm):
+    model, tokenizer = minilm
+    words = [f"w{i}" for i in range(40)]
+    encoded = batches.encode(model, tokenizer, [words], level="word", max_length=30)
+    cuts = [*encoded.start, len(words)]
+    parts = [words[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    got = activations.extract(model, tokenizer, [words], level="word", max_length=30).rows
+    torch.testing.assert_close(got, alone(model, tokenizer, parts, "word"), atol=1e-5, rtol=0)
+
+
+def test_a_word_longer_than_the_limit_is_cut_and_counted(minilm):
+    words = ["see", "9." * 200, "there"]
+    got = activations.extract(*minilm, [words], level="word", max_length=20)
+    assert got.rows.shape[0] == 3
+    assert got.notes["cut"] == 1
+
+
+def test_long_sentence_vectors_are_cut_and_counted(minilm):
+    got = activations.extract(*minilm, [TEXTS[0] * 9, TEXTS[1]], level="sentence", max_length=16)
+    assert got.notes["cut"] == 1
+
+
+def test_words_without_a_piece_become_unknown_and_are_counted(minilm):
+    words = ["a", "\u200b", "b"]
+    got = activations.extract(*minilm, [words], level="word")
+    unknown = activations.extract(*minilm, [["a", "[UNK]", "b"]], level="word")
+    assert got.notes["unknown"] == 1
+    torch.testing.assert_close(got.rows, unknown.rows, atol=1e-5, rtol=0)
+
+
+def test_special_tokens_in_the_text_do_not_move_the_summary(minilm):
+    model, tokenizer = minilm
+    text = "he wrote [CLS] here"
+    got = activations.extract(model, tokenizer, [text], level="sentence").rows[0, -1]
+    hidden = model(**tokenizer(text, return_tensors="pt")).last_hidden_state
+    torch.testing.assert_close(got, hidden[0, 0], atol=1e-5, rtol=0)
+
+
+def test_chosen_layers_and_half_precision(minilm):
+    every = activations.extract(*minilm, SENTENCES, level="word").rows
+    some = activations.extract(
+        *minilm, SENTENCES, level="word", layers=[6, 0], dtype=torch.float16
+    ).rows
+    assert some.dtype == torch.float16
+    torch.testing.assert_close(some.float(), every[:, [6, 0]], atol=5e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "sentences,options,message",
+    [
+        (SENTENCES, {"level": "wrod"}, "level 'wrod'.*word, sentence"),
+        (SENTENCES, {"level": "word", "pooling": "max"}, "pooling 'max'.*last, first, mean"),
+        (SENTENCES, {"level": "word", "layers": [7]}, "layers \\[7\\].*0 to 6"),
+        (SENTENCES, {"level": "word", "dtype": torch.int8}, "dtype torch.int8"),
+        (TEXTS, {"level": "word"}, "sentence 0 is a string"),
+        ([["a", " "]], {"level": "word"}, "sentence 0 is empty or holds a blank word"),
+        ([[]], {"level": "word"}, "sentence 0 is empty"),
+        ([], {"level": "word"}, "no sentences"),
+        ([("a", "b", "c")], {"level": "sentence"}, "3 parts"),
+        (["a", ("a", "b")], {"level": "sentence"}, "mixed"),
+        (SENTENCES, {"level": "word", "max_length": 3}, "max_length 3"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(minilm, sentences, options, message):
+    with pytest.raises(BadInput, match=message):
+        activations.extract(*minilm, sentences, **options)
+
+
+def test_training_mode_is_refused(family_folders):
+    model, tokenizer = models.load(family_folders["bert"], device="cpu")
+    with pytest.raises(BadInput, match="training mode"):
+        activations.extract(model.train(), tokenizer, SENTENCES, level="word")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_agrees_with_cpu(family_folders):
+    for folder in family_folders.values():
+        cpu, tokenizer = models.load(folder, device="cpu")
+        gpu, _ = models.load(folder, device="cuda")
+        for level, sentences in (("word", SENTENCES), ("sentence", PAIRS)):
+            want = activations.extract(cpu, tokenizer, sentences, level=level).rows
+            got = activations.extract(gpu, tokenizer, sentences, level=level).rows
+            torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
