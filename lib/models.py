@@ -231,7 +231,7 @@ def max_tokens(model, tokenizer) -> int:
     return min(tokenizer.model_max_length, positions - (family(model).first_position or 0))
 
 
-def load(name_or_path: str | Path, *, head: int | None = None, device=None):
+def load(name_or_path: str | Path, *, head: int | None = None, device=None, random_seed=None):
     """Read a pretrained encoder and its tokenizer; see :func:`find` for where.
 
     Parameters
@@ -243,6 +243,9 @@ def load(name_or_path: str | Path, *, head: int | None = None, device=None):
         A new head is drawn from torch's global generator: seed it for a repeatable one.
     device
         Where to put it; default :func:`default_device`.
+    random_seed
+        Draw all weights anew from this seed: the model's random twin, of the same shape. None
+        reads the published weights.
 
     Returns
     -------
@@ -256,18 +259,27 @@ def load(name_or_path: str | Path, *, head: int | None = None, device=None):
         As :func:`find`, or if the architecture is not in :data:`FAMILIES`.
     """
     folder = find(name_or_path)
-    family(AutoConfig.from_pretrained(folder, local_files_only=True))
-    kind, options = (
-        (AutoModel, {})
-        if head is None
-        else (AutoModelForSequenceClassification, {"num_labels": head})
-    )
+    options = {} if head is None else {"num_labels": head}
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, **options)
+    family(config)
+    kind = AutoModel if head is None else AutoModelForSequenceClassification
     with _quiet():
-        model = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, **options
-        )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = (
+            kind.from_pretrained(
+                folder, config=config, local_files_only=True, use_safetensors=True, dtype="float32"
+            )
+            if random_seed is None
+            else _random_twin(kind, config, random_seed)
+        )
     return model.eval().to(device or default_device()), tokenizer
+
+
+def _random_twin(kind, config, seed: int):
+    """A model of the same shape with fresh weights; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind.from_config(config, dtype=torch.float32)
 
 
 @contextmanager

@@ -1,0 +1,236 @@
+"""How much is run where: three profiles side by side, and the grid of runs each one asks for.
+
+A notebook never asks for a profile's name; it reads its fields. Every field can be overridden by a
+papermill parameter of the same name, and is checked here before any work starts.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from lib import activations, models, tasks
+from lib.errors import BadInput, one_of
+
+ORDERS = ("shuffled", "first")
+WEIGHTS = ("trained", "random")
+SOURCES = ("embedded", "root", "hub")
+
+# What may change a number of an experiment; a record made under other values is not reused.
+PASS = ("data", "order", "words", "sentences", "pooling")
+AFFECTS = {
+    "activations": PASS,
+    "layer_similarity": PASS,
+    "neuron_correlation": (*PASS, "thresholds"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of a grid, and the name under which its record is found again."""
+
+    experiment: str
+    model: str
+    task: str
+    setting: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is run: one line per choice, the same for every page that has use for it."""
+
+    name: str
+    purpose: str  # for the reader of the table of profiles
+    models: tuple[str, ...]  # names of lib.models.MODELS, Hub ids or folders
+    tasks: tuple[str, ...]  # texts on which general redundancy is measured; see lib.tasks.TASKS
+    data: str  # embedded, root (the data root), hub, or a folder laid out like the data root
+    words: int  # rows at most of a text read word by word; paper A takes the first 150,000
+    sentences: int  # rows at most of a text read sentence by sentence
+    seeds: tuple[int, ...]  # each draws another sample of the text (and other random weights)
+    weights: tuple[str, ...] = WEIGHTS  # trained, and as a floor a random twin of the same shape
+    order: str = "shuffled"  # how sentences are drawn: shuffled by the seed, or the papers' first
+    pooling: str = "last"  # piece that a word's vector is read from
+    thresholds: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 10))  # 1 - |r|
+    use_records: bool = True  # False computes again what is already recorded
+    experiment: str = ""  # the page that asks
+
+    def runs(self) -> list[Run]:
+        """The grid: model x task x weights x seed."""
+        grid = itertools.product(self.models, self.tasks, self.weights, self.seeds)
+        return [Run(self.experiment, *cell) for cell in grid]
+
+    def digest(self, run: Run) -> str:
+        """Digest of everything, beside the run itself, that its number depends on."""
+        known = {name: getattr(self, name) for name in AFFECTS[run.experiment]}
+        known["data"] = self.data if self.data in SOURCES else "root"
+        if Path(run.model).is_dir():
+            known["weights"] = models.digest(models.find(run.model))
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+    def root(self) -> str | Path | None:
+        """Where :func:`lib.tasks.load` reads, from the field ``data``."""
+        if self.data == "root" and tasks.data_root() is None:
+            raise BadInput(
+                "data 'root' needs a data root, and none was found; set REDUNDANCY_DATA to a folder"
+            )
+        return {"embedded": None, "root": tasks.data_root()}.get(self.data, self.data)
+
+
+TINY = Profile(
+    name="tiny",
+    purpose="see every experiment work; two laptop cores, no network, minutes",
+    models=("all-minilm-l6-v2",),
+    tasks=("pos", "topics", "sst2"),
+    data="embedded",
+    words=6_000,
+    sentences=1_000,
+    seeds=(0, 1, 2),
+)
+SMALL = Profile(
+    name="small",
+    purpose="real data, recorded in the repository; a CPU in an hour, a GPU in minutes",
+    models=("all-minilm-l6-v2",),
+    tasks=("pos", "wikitext2", "sst2"),
+    data="root",
+    words=150_000,
+    sentences=10_000,
+    seeds=(0, 1, 2),
+)
+PAPER = Profile(
+    name="paper",
+    purpose="the papers' models and sizes; a GPU or a cluster",
+    models=("bert-base-cased", "roberta-base", "xlnet-base-cased", "distilbert-base-cased"),
+    tasks=("pos", "sem", "ccg", "chunk", "sst2", "mrpc", "mnli", "qnli", "qqp", "rte", "stsb"),
+    data="root",
+    words=150_000,
+    sentences=1_000_000,
+    seeds=(0, 1, 2),
+)
+PROFILES = {profile.name: profile for profile in (TINY, SMALL, PAPER)}
+
+
+def _check_model(name: str) -> None:
+    if name not in models.MODELS and not Path(name).is_dir() and name.count("/") != 1:
+        raise BadInput(
+            f"model {name!r} is no folder, no Hub id (owner/name) and not in the table; "
+            f"the table has: {', '.join(models.MODELS)}"
+        )
+
+
+def _within(what: str, low: float, high: float, kind: type | tuple = int):
+    def check(value) -> None:
+        wrong = isinstance(value, bool) or not isinstance(value, kind)
+        if wrong or not low <= value <= high:
+            raise BadInput(f"{what} {value!r} is out of range; valid: {low} to {high:,}")
+
+    return check
+
+
+CHECKS = {  # of one value; a field that holds a tuple is checked value by value
+    "models": _check_model,
+    "tasks": lambda value: one_of("task", value, tasks.TASKS),
+    "data": lambda value: Path(value).is_dir() or one_of("data", value, (*SOURCES, "a folder")),
+    "words": _within("words", 10, 100_000_000),
+    "sentences": _within("sentences", 10, 100_000_000),
+    "seeds": _within("seed", 0, 2**32 - 1),
+    "weights": lambda value: one_of("weights", value, WEIGHTS),
+    "order": lambda value: one_of("order", value, ORDERS),
+    "pooling": lambda value: one_of("pooling", value, activations.POOLING),
+    "thresholds": _within("threshold", 0, 1, (int, float)),
+    "use_records": lambda value: one_of("use_records", value, (True, False)),
+}
+
+
+def _checked(name: str, value):
+    """A parameter's value, as the profile holds it, or a sentence that says why not."""
+    one_of("parameter", name, CHECKS)
+    if not isinstance(getattr(TINY, name), tuple):
+        CHECKS[name](value)
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        raise BadInput(f"{name} {value!r} is not valid; it takes a list of at least one value")
+    if len(set(map(str, value))) != len(value):
+        raise BadInput(f"{name} {value!r} names a value twice; each may be named once")
+    for entry in value:
+        CHECKS[name](entry)
+    return tuple(value)
+
+
+def get(profile: str, experiment: str, **overrides) -> Profile:
+    """A profile for one experiment, with some of its fields overridden.
+
+    Parameters
+    ----------
+    profile
+        ``tiny``, ``small`` or ``paper``.
+    experiment
+        One of :data:`AFFECTS`.
+    overrides
+        Fields of :class:`Profile`; None keeps the profile's value.
+
+    Raises
+    ------
+    BadInput
+        For an unknown profile, experiment, parameter or value, naming the valid ones.
+
+    Examples
+    --------
+    >>> get("tiny", "layer_similarity", seeds=[7]).seeds
+    (7,)
+    >>> get("tiny", "layer_similarity", thresholds=[1.2])
+    Traceback (most recent call last):
+    lib.errors.BadInput: threshold 1.2 is out of range; valid: 0 to 1
+    """
+    one_of("profile", profile, PROFILES)
+    one_of("experiment", experiment, AFFECTS)
+    given = {name: _checked(name, v) for name, v in overrides.items() if v is not None}
+    return replace(PROFILES[profile], experiment=experiment, **given)
+
+
+def check_names(cells: Sequence[str]) -> None:
+    """Refuse a parameter that a notebook does not have, which papermill itself lets pass.
+
+    Parameters
+    ----------
+    cells
+        Sources of the cells run so far (``In`` in a notebook): papermill writes the parameters it
+        was given into a cell of its own, right behind the one that declares them.
+    """
+    for declared, given in itertools.pairwise(cells):
+        if given.startswith("# Parameters"):
+            valid = _assigned(declared)
+            for name in _assigned(given):
+                one_of("parameter", name, valid)
+
+
+def _assigned(source: str) -> list[str]:
+    targets = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign):
+            targets += node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets.append(node.target)
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def describe() -> list[dict[str, str]]:
+    """Rows of the book's table of profiles, one per field."""
+    shown = [f.name for f in fields(Profile) if f.name not in ("name", "experiment")]
+    tables = {name: asdict(profile) for name, profile in PROFILES.items()}
+    return [
+        {"Field": f"`{field}`", **{name: _shown(t[field]) for name, t in tables.items()}}
+        for field in shown
+    ]
+
+
+def _shown(value) -> str:
+    many = isinstance(value, list | tuple)
+    return (
+        ", ".join(map(str, value)) if many else f"{value:,}" if type(value) is int else str(value)
+    )
