@@ -23,8 +23,8 @@ __all__ = [
     "labelled",
     "paragraphs",
     "repeat_tag",
-    "score",
     "table",
+    "zero_to_five",
 ]
 
 
@@ -129,12 +129,12 @@ def _positions(first: tuple[str, list[str]], wanted) -> list[int]:
 def _label(place: str, raw: str, names: Mapping[str, str | None]) -> str | float | None:
     """Canonical label of a raw one; the number itself where there are no names."""
     if not names:
-        return score(place, raw)
+        return zero_to_five(place, raw)
     one_of(f"{place}: label", raw, names)
     return names[raw]
 
 
-def score(place: str, raw) -> float:
+def zero_to_five(place: str, raw) -> float:
     """A similarity from 0 to 5."""
     try:
         score = float(raw)

@@ -9,7 +9,7 @@ import re
 from pydoc_data.topics import topics as HELP
 
 from lib.errors import BadInput, one_of
-from lib.files import Reading, labelled, score
+from lib.files import Reading, labelled, zero_to_five
 
 __all__ = ["hub", "hub_rows", "topics", "topics_source"]
 
@@ -133,7 +133,7 @@ def _hub_label(place: str, raw, names):
     if raw == -1:
         return None
     if not names:
-        return score(place, raw)
+        return zero_to_five(place, raw)
     if raw not in range(len(names)):
         raise BadInput(f"{place}: class {raw!r} is not one of 0 to {len(names) - 1}")
     return names[raw]

@@ -20,7 +20,6 @@ __all__ = [
     "Task",
     "TaskInfo",
     "data_root",
-    "describe",
     "load",
     "official_split",
     "score",
@@ -200,22 +199,3 @@ def data_root() -> Path | None:
         raise BadInput(f"REDUNDANCY_DATA names {named!r}, which is not a folder")
     beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     return Path(named) if named else beside if beside.is_dir() else None
-
-
-def describe() -> list[dict[str, str | int]]:
-    """Rows of the table of tasks, for the book; nothing is loaded."""
-    return [
-        {
-            "task": info.name,
-            "title": info.title,
-            "kind": info.kind,
-            "metric": info.metric.replace("_", " "),
-            "labels": "from train" if info.kind == "tagging" else len(info.labels),
-            "embedded": info.embedded,
-            "folder": info.folder,
-            "hub": f"{sources.HUB}/{info.name}" if info.hub else "",
-            "note": info.standing,
-            "licence": info.licence,
-        }
-        for info in TASKS.values()
-    ]
