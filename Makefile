@@ -27,7 +27,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 book: $(READY)
 	@# --nolock: a killed run must not stop the next one; outputs are replaced whole (lib.book).
-	@$(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet progress rules \
+	@$(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet host progress rules \
 	  --config profile=$(PROFILE)
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
 

@@ -1,0 +1,132 @@
+# The book as a graph: library and notebooks -> (records ->) executed pages -> book.
+#
+#   snakemake --cores 2                                    tiny, as `make book` calls it
+#   snakemake --cores 2 --config profile=small             another profile
+#   snakemake --executor slurm --jobs 20 --config profile=paper --default-resources ...
+#
+# At tiny a page computes its whole grid in one process. At the other profiles every record file
+# that lacks runs is first filled by a job of its own: the same notebook for one model and one task.
+
+import sys
+from pathlib import Path
+
+PROFILE = config.get("profile", "tiny")
+TREE = f"_build/{PROFILE}"
+PAGES = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+LIBRARY = sorted(map(str, Path("lib").rglob("*.py")))
+BUILDER = ["lib/book.py", "lib/tables.py"]
+NUMBERS = [path for path in LIBRARY if path not in BUILDER]  # what can change a number
+SOURCES = [
+    str(path)
+    for path in sorted(Path("book").rglob("*"))
+    if path.is_file() and not {"results", "__pycache__"} & set(path.parts)
+]
+PYTHON = sys.executable
+
+# One pass over the text serves several pages: the first of them makes the records, the others,
+# which run after it, find them.
+AFTER = {
+    "02_layer_similarity": "01_activations",
+    "03_neuron_correlation": "01_activations",
+}
+
+
+def experiment(page):
+    """Name of a page's experiment: 02_layer_similarity holds layer_similarity."""
+    return page.split("_", 1)[1]
+
+
+def unfinished():
+    """(page, model, task) of every record file that lacks runs of this profile's grid."""
+    if PROFILE == "tiny":
+        return []
+    from lib import profiles, records
+
+    makers = [page for page in PAGES if experiment(page) in profiles.AFFECTS and page not in AFTER]
+    grids = {page: profiles.get(PROFILE, experiment(page)) for page in makers}
+    return sorted(
+        {
+            (page, run.model, run.task)
+            for page, settings in grids.items()
+            for run in settings.runs()
+            if records.find(settings, run) is None
+        }
+    )
+
+
+JOBS = {
+    f"{page}/{model.replace('/', '__')}--{task}": (page, model, task)
+    for page, model, task in unfinished()
+}
+
+
+def page_needs(wildcards):
+    """What must be there before a page runs."""
+    page = wildcards.page
+    maker = AFTER.get(page, page)
+    before = [f"{TREE}/notebooks/{maker}.ipynb"] if page in AFTER else []
+    jobs = [f"{TREE}/jobs/{name}.ipynb" for name, job in JOBS.items() if job[0] == maker]
+    drawn = Path("book/results", PROFILE, experiment(page)).glob("*.jsonl")
+    records = [] if PROFILE == "tiny" else sorted(map(str, drawn))
+    fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
+    return [f"notebooks/{page}.ipynb", *NUMBERS, *before, *jobs, *records, *fresh]
+
+
+wildcard_constraints:
+    page="[a-z0-9_]+",
+
+
+localrules:
+    fresh,
+    book,
+
+
+rule book:
+    input:
+        [f"{TREE}/notebooks/{page}.ipynb" for page in PAGES],
+        SOURCES,
+        LIBRARY,
+        "_config.yml",
+        "_toc.yml",
+    output:
+        f"{TREE}/_build/html/index.html",
+    shell:
+        "{PYTHON:q} -m lib.book build {PROFILE}"
+
+
+# Records of tiny were made by the library as it was: after a change of it they are made anew.
+rule fresh:
+    input:
+        NUMBERS,
+    output:
+        touch(f"{TREE}/.fresh"),
+    shell:
+        "rm -rf book/results/{PROFILE}"
+
+
+rule page:
+    input:
+        page_needs,
+    output:
+        f"{TREE}/notebooks/{{page}}.ipynb",
+    resources:
+        mem_mb=4000,
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
+        " -p profile {PROFILE}"
+
+
+rule records:
+    input:
+        "notebooks/{page}.ipynb",
+    output:
+        f"{TREE}/jobs/{{page}}/{{job}}.ipynb",
+    params:
+        model=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"][1],
+        task=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"][2],
+    threads: 4
+    resources:
+        mem_mb=16000,
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
+        " -p profile {PROFILE} -p models '[{params.model}]' -p tasks '[{params.task}]'"

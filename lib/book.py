@@ -1,0 +1,270 @@
+"""From notebooks to a book: the last step of the flow, called by the Snakefile.
+
+A page that computes is a notebook. :func:`execute` runs it by papermill into a mirror tree,
+``_build/<profile>/``, where every page keeps its relative path; :func:`assemble` adds the prose and
+the tables that are generated from the library; :func:`build` makes the book from that tree, always
+from clean, with warnings as errors. Jupyter Book itself never executes anything.
+
+Files are replaced whole: a killed run leaves no torn notebook, and ``index.html`` comes last.
+
+Command line::
+
+    python -m lib.book execute NOTEBOOK OUT [-p NAME VALUE]...
+    python -m lib.book build PROFILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from lib.errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[1]
+STRIPPED = "application/vnd.jupyter.widget-view+json"  # a progress bar of ipywidgets: needs a script
+
+
+def mirror(profile: str, root: Path = ROOT) -> Path:
+    """Folder in which the book of a profile is put together: ``_build/<profile>``."""
+    return root / "_build" / profile
+
+
+# ---- executing one notebook -------------------------------------------------------------------
+
+
+def check_names(notebook: Path, parameters: dict) -> None:
+    """Refuse parameters that the notebook does not have; papermill alone would only warn.
+
+    Raises
+    ------
+    BadInput
+        If a name is not defined in the notebook's parameters cell, or the file is missing.
+    """
+    import papermill
+
+    if not notebook.is_file():
+        raise BadInput(f"notebook {str(notebook)!r} does not exist")
+    with _quiet_papermill():
+        known = papermill.inspect_notebook(str(notebook))
+    for name in parameters:
+        if name not in known:
+            raise BadInput(
+                f"parameter {name!r} is not known to {notebook.name}; valid: {', '.join(known)}"
+            )
+
+
+def execute(notebook, out, parameters: dict | None = None) -> dict:
+    """Execute a notebook by papermill and put the result in place whole.
+
+    The kernel is the running interpreter, whatever kernels are registered on this machine. The
+    notebook finds ``lib`` because it is installed, so no working directory matters.
+
+    Parameters
+    ----------
+    notebook, out
+        Paths of the source and of the executed copy.
+    parameters
+        Values for the notebook's parameters cell, by name.
+
+    Returns
+    -------
+    dict
+        ``seconds`` (wall) and ``peak_mb`` (largest resident memory of the kernel), which are also
+        written into the copy's metadata.
+
+    Raises
+    ------
+    BadInput
+        For an unknown parameter, and for every ``BadInput`` that the notebook itself ended with.
+    papermill.PapermillExecutionError
+        For any other error; the notebook as far as it came is kept beside ``out``.
+    """
+    import papermill
+
+    notebook, out, parameters = Path(notebook), Path(out), parameters or {}
+    check_names(notebook, parameters)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.stem}.unfinished.ipynb")
+    try:
+        with _own_kernel(), _quiet_papermill():
+            done = papermill.execute_notebook(
+                str(notebook),
+                str(unfinished),
+                parameters,
+                kernel_name="python3",
+                cwd=str(notebook.resolve().parent),
+                progress_bar=False,
+            )
+    except papermill.PapermillExecutionError as error:
+        if error.ename == BadInput.__name__:
+            unfinished.unlink(missing_ok=True)
+            raise BadInput(error.evalue) from None
+        raise
+    cost = {
+        "seconds": round(done.metadata.papermill.duration, 1),
+        "peak_mb": _peak_of_children() // 2**20,
+    }
+    _finish(unfinished, cost)
+    unfinished.replace(out)
+    return cost
+
+
+def _finish(path: Path, cost: dict) -> None:
+    """Drop widgets, which need a script to show, and note the cost of the run."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        if "outputs" in cell:
+            cell["outputs"] = [o for o in cell["outputs"] if STRIPPED not in o.get("data", {})]
+    content["metadata"].pop("widgets", None)
+    content["metadata"]["cost"] = cost
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _peak_of_children() -> int:
+    """Largest resident memory of any finished child process, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+
+
+@contextlib.contextmanager
+def _own_kernel():
+    """Let ``python3`` mean this interpreter, also where another kernel has that name."""
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder, "kernels", "python3", "kernel.json")
+        spec.parent.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv += ["--log-level=CRITICAL"]  # or it complains of being shut down
+        spec.write_text(
+            json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"})
+        )
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield
+        finally:
+            os.environ.pop("JUPYTER_PATH")
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
+
+
+@contextlib.contextmanager
+def _quiet_papermill():
+    """Keep papermill from printing what the reader of a build cannot use."""
+    import logging
+
+    logger = logging.getLogger("papermill")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+# ---- assembling and building ------------------------------------------------------------------
+
+
+def pages(root: Path = ROOT) -> list[str]:
+    """Every page named by ``_toc.yml``, in reading order, without its ending."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return list(_files(toc))
+
+
+def _files(entry):
+    """Names of pages in a nested table of contents."""
+    for name in ("root", "file"):
+        if name in entry:
+            yield entry[name]
+    for name in ("parts", "chapters", "sections"):
+        for child in entry.get(name, []):
+            yield from _files(child)
+
+
+def assemble(profile: str, root: Path = ROOT) -> Path:
+    """Put config, prose and generated tables beside the executed notebooks.
+
+    Raises
+    ------
+    BadInput
+        If a notebook of the table of contents has not been executed yet.
+    """
+    from lib import tables
+
+    tree = mirror(profile, root)
+    notebooks = [page for page in pages(root) if page.startswith("notebooks/")]
+    for page in notebooks:
+        if not (tree / f"{page}.ipynb").is_file():
+            raise BadInput(f"{page}.ipynb has not been executed at profile {profile!r} yet")
+    for old in (tree / "_build/html/index.html", tree / "_build", tree / "book"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+    shutil.copytree(root / "book", tree / "book", ignore=shutil.ignore_patterns("results", "__*"))
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root / name, tree / name)
+    tables.write(profile, tree, notebooks)
+    return tree
+
+
+def build(profile: str, root: Path = ROOT) -> Path:
+    """Build the book of a profile from its executed notebooks; warnings are errors.
+
+    Returns
+    -------
+    Path
+        The book's ``index.html``.
+
+    Raises
+    ------
+    BadInput
+        If a notebook is missing, or Jupyter Book found something to complain about.
+    """
+    from filelock import FileLock
+
+    mirror(profile, root).mkdir(parents=True, exist_ok=True)
+    with FileLock(mirror(profile, root) / ".lock"):
+        tree = assemble(profile, root)
+        command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+        command += ["build", "-W", "-n", "--keep-going", "--quiet", str(tree)]
+        plain = os.environ | {"NO_COLOR": "1"}
+        done = subprocess.run(
+            command, cwd=tree, env=plain, check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            sys.stderr.write(done.stdout + done.stderr)
+            raise BadInput(f"the book of profile {profile!r} has the faults named above")
+    return tree / "_build" / "html" / "index.html"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of this module; a ``BadInput`` ends it with one sentence and status 2."""
+    parser = argparse.ArgumentParser(prog="python -m lib.book", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("execute", help="execute one notebook")
+    one.add_argument("notebook")
+    one.add_argument("out")
+    one.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    whole = commands.add_parser("build", help="build the book from executed notebooks")
+    whole.add_argument("profile")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "build":
+            build(given.profile)
+        else:
+            values = {name: yaml.safe_load(value) for name, value in given.p}
+            cost = execute(given.notebook, given.out, values)
+            print(f"{given.out}: {cost['seconds']:.0f} s, {cost['peak_mb']} MB")
+    except BadInput as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
