@@ -28,6 +28,7 @@ EXAMPLES = (
 )
 EXAMPLE_THRESHOLD = 0.3  # the released code's own choice where it takes just one
 EXAMPLE_NEURONS = 5
+CHECKED = 16  # sentences on which batches are compared with one at a time
 
 
 def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
@@ -82,24 +83,44 @@ def general(settings: Profile, run: Run) -> tuple[dict[str, dict], dict]:
     sentences, task = sample(settings, run)
     model, tokenizer = load_model(run)
     encoded = batches.encode(model, tokenizer, sentences, level=level(task))
+    begin = time.perf_counter()
     moments = moments_of(model, tokenizer, encoded, pooling=settings.pooling, progress=True)
+    seconds = time.perf_counter() - begin
     widths = [model.config.hidden_size] * activations.n_layers(model)
     correlation = moments.correlation()
     labels = correlation_clusters(correlation, settings.thresholds)
-    counts = {"rows": moments.count, "sentences": len(sentences), "level": level(task)}
+    counts = {
+        "neurons": moments.width,
+        "rows": moments.count,
+        "sentences": len(sentences),
+        "level": level(task),
+    }
     shown = level(task) == "word" and _example(model, tokenizer, moments, correlation, settings)
     values = {
         "activations": counts
         | _text_counts(encoded)
         | _scales(moments, len(widths))
-        | {"skipped": task.skipped, "notes": encoded.notes},
+        | {"skipped": task.skipped, "notes": encoded.notes}
+        | {"batch_difference": _batch_difference(model, tokenizer, sentences[:CHECKED], task)},
         "layer_similarity": counts | {"cka": linear_cka(moments.scatter, widths)},
         "neuron_correlation": counts
         | _clusters(labels, widths, moments.constant)
         | {"example": shown or None},
     }
-    made = {"data": task.digest, "source": task.source, "device": model.device}
+    made = {
+        "data": task.digest,
+        "source": task.source,
+        "device": model.device,
+        "pass_seconds": seconds,
+    }
     return values, made
+
+
+def _batch_difference(model, tokenizer, sentences: list, task: tasks.Task) -> float:
+    """Largest difference of any number between batches and one sentence at a time."""
+    together = activations.extract(model, tokenizer, sentences, level=level(task)).rows
+    alone = [activations.extract(model, tokenizer, [s], level=level(task)).rows for s in sentences]
+    return (together - torch.cat(alone)).abs().max()
 
 
 def _text_counts(encoded: batches.Encoded) -> dict:
@@ -140,7 +161,7 @@ def _scales(moments: Moments, n_layers: int) -> dict:
 def _clusters(labels: dict[float, np.ndarray], widths: list[int], constant: Tensor) -> dict:
     """Clusters left, sizes and windows at each threshold; constant neurons apart (P1)."""
     varies = ~constant.cpu().numpy()
-    values = {"neurons": len(varies), "constant": int((~varies).sum()), "layers": len(widths)}
+    values = {"constant": int((~varies).sum()), "layers": len(widths)}
     values |= {"clusters": {}, "clusters_varying": {}, "sizes": {}, "windows": {}}
     for threshold, label in labels.items():
         size = np.unique(label, return_counts=True)[1]

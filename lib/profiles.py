@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+import yaml
+
 from lib import activations, models, tasks
 from lib.errors import BadInput, one_of
 
@@ -150,6 +152,8 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
 def _checked(name: str, value):
     """A parameter's value, as the profile holds it, or a sentence that says why not."""
     one_of("parameter", name, CHECKS)
+    if isinstance(value, str) and value.startswith("["):  # papermill's -p passes a list as text
+        value = yaml.safe_load(value)
     if not isinstance(getattr(TINY, name), tuple):
         CHECKS[name](value)
         return value

@@ -158,7 +158,7 @@ def device_name(device) -> str:
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def provenance(*, device, weights: str, data: str, source: str, seconds: float) -> dict:
+def provenance(*, device, weights: str, data: str, source: str, **seconds: float) -> dict:
     """What a record's numbers come from.
 
     Parameters
@@ -170,7 +170,7 @@ def provenance(*, device, weights: str, data: str, source: str, seconds: float) 
     source
         Where the text came from, in words.
     seconds
-        Wall time of the run.
+        Wall time: ``seconds`` of the run, and of parts of it under names of their own.
     """
     return {
         "versions": versions(),
@@ -180,5 +180,5 @@ def provenance(*, device, weights: str, data: str, source: str, seconds: float) 
         "weights": weights,
         "data": data,
         "source": source,
-        "seconds": seconds,
+        **seconds,
     }

@@ -1,0 +1,232 @@
+"""The only plotter: figures of the pages, drawn from records alone.
+
+Every figure reads without colour too (line style, marker, position or number), uses a palette that
+the colour-blind can tell apart, and is made for a page 7 inches wide. Functions take what
+:func:`lib.experiments.fill` returns and give a matplotlib figure.
+"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from lib.report import Table, array, cell_name, cells_of, mean_and_spread, redundant_share
+
+LINES = {"trained": "-", "random": "--"}
+MARKERS = "osD^vPX"
+SIZES = {1: "1", 2: "2", 5: "3 to 5", 10: "6 to 10"}  # classes of cluster size, by upper edge
+sns.set_theme(
+    context="notebook",
+    style="ticks",
+    palette="colorblind",
+    rc={"figure.dpi": 140, "axes.grid": True, "grid.alpha": 0.3, "axes.spines.right": False}
+    | {"axes.spines.top": False, "legend.frameon": False, "font.size": 10, "axes.titlesize": 11},
+)
+
+
+def _finish(figure: Figure) -> Figure:
+    """Leave the figure to the cell that asked for it, so that it is not shown twice."""
+    plt.close(figure)
+    return figure
+
+
+def _layer_axis(axes: Axes, n_layers: int, label: str = "layer (0 = embeddings)") -> None:
+    axes.set_xticks(range(n_layers))
+    axes.set_xlabel(label)
+
+
+def _curves(axes: Axes, table: Table, key: str, *, shift: float = 0.0) -> None:
+    """One line per text and kind of weights over the layers, with the spread over seeds."""
+    cells = cells_of(table)
+    names = list(dict.fromkeys((model, task) for (model, task, _), _ in cells))
+    many = len({model for model, _ in names}) > 1
+    for (model, task, weights), values in cells:
+        mean, spread = mean_and_spread(values, key)
+        place = names.index((model, task))
+        axes.errorbar(
+            np.arange(len(mean)) + shift,
+            mean,
+            spread,
+            color=f"C{place}",
+            linestyle=LINES[weights],
+            marker=MARKERS[place % len(MARKERS)],
+            markersize=5,
+            fillstyle="full" if weights == "trained" else "none",
+            label=f"{cell_name(model, task, many)}{', random' if weights == 'random' else ''}",
+        )
+
+
+def scale_curves(table: Table) -> Figure:
+    """Size of the vectors of each layer, and the share that the largest neuron has of it."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axes, key in ((left, "rms"), (right, "largest_share")):
+        _curves(axes, table, key)
+        _layer_axis(axes, len(table[0][1][key]))
+    left.set(ylabel="root mean square of a neuron", ylim=(0, None))
+    right.set(ylabel="share of the largest neuron", ylim=(0, 1))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return _finish(figure)
+
+
+def heat_maps(table: Table, key: str = "cka") -> Figure:
+    """Layers against layers, one panel per text and kind of weights, one colour scale for all."""
+    cells = cells_of(table)
+    columns = list(dict.fromkeys((model, task) for (model, task, _), _ in cells))
+    rows = list(dict.fromkeys(weights for (_, _, weights), _ in cells))
+    many = len({model for model, _ in columns}) > 1
+    size = (2.9 * len(columns) + 0.8, 2.9 * len(rows) + 0.4)
+    figure, grid = plt.subplots(
+        len(rows), len(columns), figsize=size, squeeze=False, layout="constrained"
+    )
+    for (model, task, weights), values in cells:
+        axes = grid[rows.index(weights), columns.index((model, task))]
+        image = _heat_map(axes, mean_and_spread(values, key)[0])
+        axes.set_title(f"{cell_name(model, task, many)}, {weights}")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("layer")
+    for axes in grid[-1]:
+        axes.set_xlabel("layer (0 = embeddings)")
+    figure.colorbar(image, ax=grid, label="linear CKA", shrink=0.8)
+    return _finish(figure)
+
+
+def _heat_map(axes: Axes, matrix: np.ndarray):
+    """One matrix, layer 0 at the lower left; undefined cells hatched, numbers where they fit."""
+    axes.set_facecolor("0.85")
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="cividis", origin="lower")
+    axes.grid(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=13))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=13))
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isnan(value):
+            axes.text(column, row, "/", ha="center", va="center", color="0.3", fontsize=8)
+        elif len(matrix) <= 8:
+            tone = "white" if value < 0.5 else "black"
+            text = f"{value:.2f}".lstrip("0")
+            axes.text(column, row, text, ha="center", va="center", color=tone, fontsize=7)
+    return image
+
+
+def neighbour_curves(table: Table) -> Figure:
+    """CKA of each layer with the next, over the layers."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    pairs = [(run, {"next": np.diagonal(array(v["cka"]), offset=1)}) for run, v in table]
+    _curves(axes, pairs, "next")
+    _layer_axis(axes, len(pairs[0][1]["next"]), "layer, compared with the one above it")
+    axes.set(ylabel="linear CKA", ylim=(0, 1.02))
+    axes.legend(loc="lower left", ncols=2, fontsize=9)
+    return _finish(figure)
+
+
+def cluster_curves(table: Table) -> Figure:
+    """Share of redundant neurons against the threshold, all neurons and without constant ones."""
+    figure, pair = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+    for axes, without in zip(pair, (False, True), strict=True):
+        shares = [
+            (run, {"share": list(redundant_share(v, without_constant=without).values())})
+            for run, v in table
+        ]
+        _curves(axes, shares, "share")
+        axes.set_title("without constant neurons" if without else "all neurons")
+        axes.set_xticks(range(len(table[0][1]["clusters"])), table[0][1]["clusters"])
+        axes.set_xlabel("clustering threshold on 1 - |r|")
+    pair[0].set(ylabel="redundant neurons", ylim=(0, 1))
+    pair[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.legend(*pair[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return _finish(figure)
+
+
+def _panels(table: Table, weights: str) -> tuple[Figure, list[Axes], list]:
+    """One panel per model and text, for one kind of weights."""
+    cells = [cell for cell in cells_of(table) if cell[0][2] == weights] or cells_of(table)
+    width = min(3.2 * len(cells) + 0.6, 10)
+    figure, grid = plt.subplots(
+        1, len(cells), figsize=(width, 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
+    many = len({model for (model, _, _), _ in cells}) > 1
+    for axes, ((model, task, _), _) in zip(grid[0], cells, strict=True):
+        axes.set_title(cell_name(model, task, many))
+    return figure, list(grid[0]), cells
+
+
+def size_bars(table: Table, *, weights: str = "trained") -> Figure:
+    """Where neurons live: share of neurons in clusters of each size, at each threshold."""
+    figure, panels, cells = _panels(table, weights)
+    names = [*SIZES.values(), f"more than {max(SIZES)}"]
+    for axes, (_, values) in zip(panels, cells, strict=True):
+        shares = np.mean([_size_shares(v) for v in values], axis=0)
+        bottom = np.zeros(len(shares))
+        for place, name in enumerate(names):
+            axes.bar(
+                list(values[0]["sizes"]),
+                shares[:, place],
+                bottom=bottom,
+                label=name,
+                color=sns.color_palette("cividis", len(names))[place],
+                edgecolor="white",
+                linewidth=0.5,
+            )
+            bottom += shares[:, place]
+        axes.set_xlabel("clustering threshold")
+        axes.grid(False)
+    panels[0].set(ylabel="neurons", ylim=(0, 1))
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, title="neurons in the cluster")
+    return _finish(figure)
+
+
+def _size_shares(values: dict) -> list[list[float]]:
+    """Per threshold, the share of neurons in clusters of each class of size."""
+    shares = []
+    for histogram in values["sizes"].values():
+        part = np.zeros(len(SIZES) + 1)
+        for size, count in histogram.items():
+            part[np.searchsorted(list(SIZES), int(size))] += int(size) * count
+        shares.append(part / values["neurons"])
+    return shares
+
+
+def window_bars(table: Table, threshold: float) -> Figure:
+    """How many layers the clusters of two or more neurons span, at one threshold."""
+    figure, panels, cells = _panels(table, "trained")
+    for axes, (_, values) in zip(panels, cells, strict=True):
+        counts = np.stack([_window_counts(v, threshold) for v in values])
+        spread = counts.std(axis=0, ddof=1) if len(counts) > 1 else None
+        axes.bar(range(1, counts.shape[1] + 1), counts.mean(axis=0), yerr=spread, color="C0")
+        axes.set_xticks(range(1, counts.shape[1] + 1))
+        axes.set_xlabel("window (layers spanned)")
+    panels[0].set(ylabel="clusters of two or more", ylim=(0, None))
+    return _finish(figure)
+
+
+def _window_counts(values: dict, threshold: float) -> np.ndarray:
+    histogram = values["windows_of_several"][str(threshold)]
+    return np.array([histogram.get(str(w), 0) for w in range(1, values["layers"] + 1)])
+
+
+def example_lines(example: dict) -> Figure:
+    """Neurons of one cluster, word by word over a few sentences, in standard deviations."""
+    figure, grid = plt.subplots(
+        len(example["words"]), 1, figsize=(9, 2.9 * len(example["words"])), layout="constrained"
+    )
+    begin = 0
+    for axes, words in zip(np.atleast_1d(grid), example["words"], strict=True):
+        for place, (layer, neuron) in enumerate(example["neurons"]):
+            axes.plot(
+                example["values"][place][begin : begin + len(words)],
+                marker=MARKERS[place],
+                markersize=5,
+                color=f"C{place}",
+                label=f"layer {layer}, neuron {neuron}",
+            )
+        axes.set_xticks(range(len(words)), words, rotation=40, ha="right")
+        axes.set_ylabel("standard deviations")
+        begin += len(words)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return _finish(figure)

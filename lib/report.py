@@ -1,0 +1,208 @@
+"""Tables of the pages, and the shape in which records become tables and figures.
+
+Everything is drawn from records alone: the functions take what :func:`lib.experiments.fill` gives,
+a list of (run, values), and give a table; :mod:`lib.figures` gives the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib import models, records, tasks
+from lib.errors import BadInput
+from lib.profiles import Profile, Run
+
+Table = Sequence[tuple[Run, dict]]
+
+
+def frame(table: Table) -> pd.DataFrame:
+    """One row per run: model, task, weights and seed, and its values beside them."""
+    rows = [
+        {"model": run.model, "task": run.task, "weights": run.setting, "seed": run.seed} | values
+        for run, values in table
+    ]
+    if not rows:
+        raise BadInput("there are no records to draw; run the notebook with use_records=False")
+    return pd.DataFrame(rows)
+
+
+def coverage(settings: Profile, table: Table) -> str:
+    """How much of the grid is in, in words."""
+    return f"{len(table)} of {len(settings.runs())} runs of the grid are in."
+
+
+def task_title(name: str) -> str:
+    """Title of a task as figures show it."""
+    return tasks.TASKS[name].title
+
+
+def array(nested) -> np.ndarray:
+    """A list of numbers from a record, None being NaN."""
+    return np.array(nested, dtype=float)
+
+
+def cells_of(table: Table) -> list[tuple[tuple[str, str, str], list[dict]]]:
+    """Values of all seeds, grouped by (model, task, weights) in the order of the grid."""
+    groups: dict[tuple[str, str, str], list[dict]] = {}
+    for run, values in table:
+        groups.setdefault((run.model, run.task, run.setting), []).append(values)
+    return list(groups.items())
+
+
+def mean_and_spread(values: list[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over seeds of a list-valued entry, and its standard deviation (0 for one seed)."""
+    stacked = np.stack([array(entry[key]) for entry in values])
+    spread = stacked.std(axis=0, ddof=1) if len(stacked) > 1 else np.zeros_like(stacked[0])
+    return stacked.mean(axis=0), spread
+
+
+def cell_name(model: str, task: str, many_models: bool) -> str:
+    """Name of a cell of the grid in titles and legends: the model only where there are several."""
+    return f"{models.title(model)}, {task_title(task)}" if many_models else task_title(task)
+
+
+def text_table(table: Table) -> pd.DataFrame:
+    """What was read, per task: rows, tokens, long words, and what a loader left out."""
+    rows = []
+    for (_, task, weights), values in cells_of(table):
+        first = values[0]
+        if weights == "trained":
+            left_out = first["skipped"] | first["notes"]
+            rows.append(
+                {
+                    "text": task_title(task),
+                    "a row is a": first["level"],
+                    "rows": f"{first['rows']:,}",
+                    "sentences": f"{first['sentences']:,}",
+                    "tokens": f"{first['tokens']:,}",
+                    "longest (tokens)": first["longest"],
+                    "left out or changed": "; ".join(
+                        f"{n:,} {what}" for what, n in left_out.items()
+                    )
+                    or "nothing",
+                }
+            )
+    return pd.DataFrame(rows).drop_duplicates().set_index("text")
+
+
+def padding_table(table: Table) -> pd.DataFrame:
+    """Tokens computed in vain, batches filled in file order and by length."""
+    rows = {}
+    for (_, task, _), values in cells_of(table):
+        first = values[0]
+        in_vain = {
+            way: 1 - first["tokens"] / first[key]
+            for way, key in (("file order", "padded_in_order"), ("by length", "padded_by_length"))
+        }
+        rows[task_title(task)] = {
+            "sentences a batch": first["batch_size"],
+            **{f"padding, {way}": f"{share:.1%}" for way, share in in_vain.items()},
+        }
+    return pd.DataFrame(rows).T.rename_axis("text")
+
+
+def by_distance(matrices: Sequence[tuple[Run, np.ndarray]]) -> pd.DataFrame:
+    """Mean CKA of neighbouring layers, of all other pairs, and of the ends, per text.
+
+    Parameters
+    ----------
+    matrices
+        (run, CKA of shape (L, L)); seeds of a text are averaged, undefined pairs left out.
+    """
+    rows = []
+    for run, cka in matrices:
+        apart = np.abs(np.subtract.outer(*[np.arange(len(cka))] * 2))
+        rows.append(
+            {
+                "model": models.title(run.model),
+                "text": task_title(run.task),
+                "neighbours": np.nanmean(cka[apart == 1]),
+                "all others": np.nanmean(cka[apart > 1]),
+                "first and last": cka[0, -1],
+            }
+        )
+    return pd.DataFrame(rows).groupby(["model", "text"], sort=False).mean()
+
+
+def verdict(checks: Sequence[bool]) -> str:
+    """Say ``agrees`` where all checks hold, ``partly agrees`` where some do, else ``disagrees``."""
+    checks = list(checks)
+    return "agrees" if all(checks) else "partly agrees" if any(checks) else "disagrees"
+
+
+def over_thresholds(values: dict, key: str) -> dict[float, float]:
+    """Entries of a record that are kept per threshold, with the thresholds as numbers."""
+    return {float(threshold): count for threshold, count in values[key].items()}
+
+
+def redundant_share(values: dict, *, without_constant: bool = False) -> dict[float, float]:
+    """Share of neurons that can go if one per cluster is kept, at each threshold.
+
+    ``1 - K / D``; without constant neurons both K and D count only those that vary (P1).
+    """
+    key = "clusters_varying" if without_constant else "clusters"
+    total = values["neurons"] - (values["constant"] if without_constant else 0)
+    return {t: 1 - k / total for t, k in over_thresholds(values, key).items()}
+
+
+def shares(table: Table) -> pd.DataFrame:
+    """Share of redundant neurons of every run at every threshold, one row each."""
+    rows = [
+        {"run": i, "weights": run.setting, "level": v["level"], "threshold": t, "redundant": share}
+        for i, (run, v) in enumerate(table)
+        for t, share in redundant_share(v).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def reached(found: pd.DataFrame, claimed: float) -> float:
+    """Lowest threshold at which every run's share is at least the claimed one; NaN if none is."""
+    enough = found.groupby("threshold")["redundant"].min() >= claimed
+    return float(min(enough.index[enough], default=float("nan")))
+
+
+def cluster_table(table: Table) -> pd.DataFrame:
+    """Clusters left at each threshold, mean and standard deviation over seeds."""
+    rows = {}
+    for (model, task, weights), values in cells_of(table):
+        counts = np.stack([list(v["clusters"].values()) for v in values])
+        spread = counts.std(axis=0, ddof=1) if len(counts) > 1 else np.zeros(counts.shape[1])
+        cells = [f"{m:,.0f} ± {s:.0f}" for m, s in zip(counts.mean(axis=0), spread, strict=True)]
+        constant = np.mean([v["constant"] for v in values])
+        name = (models.title(model), task_title(task), weights)
+        rows[name] = {"constant": f"{constant:,.0f}"} | dict(
+            zip(values[0]["clusters"], cells, strict=True)
+        )
+    return pd.DataFrame(rows).T.rename_axis(["model", "text", "weights"])
+
+
+def provenance_table(settings: Profile, table: Table) -> pd.DataFrame:
+    """What made the records of a page: one row per model and text."""
+    rows = []
+    for run, _ in table:
+        made = records.made_by(settings, run) or {}
+        rows.append(
+            {
+                "model": models.title(run.model),
+                "text": f"{task_title(run.task)} ({made.get('source', 'unknown')})",
+                "device": made.get("device", "unknown"),
+                "torch": made.get("versions", {}).get("torch", "unknown"),
+                "commit": made.get("commit", "unknown"),
+                "seconds": made.get("seconds", float("nan")),
+            }
+        )
+    keys = ["model", "text", "device", "torch", "commit"]
+    summed = pd.DataFrame(rows).groupby(keys, sort=False)["seconds"]
+    return summed.agg(runs="size", seconds="sum").round(1).reset_index()
+
+
+def example(table: Table) -> dict:
+    """The first run's example of a cluster, of published weights where there are some."""
+    found = [v["example"] for run, v in table if v["example"] and run.setting == "trained"]
+    found += [v["example"] for _, v in table if v["example"]]
+    if not found:
+        raise BadInput("no text of words is among the tasks, so there is no cluster to show")
+    return found[0]
