@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import resource
 import shutil
@@ -27,11 +28,12 @@ import tempfile
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 from lib.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
-STRIPPED = "application/vnd.jupyter.widget-view+json"  # a progress bar of ipywidgets: needs a script
+WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar: needs a script to show
 
 
 def mirror(profile: str, root: Path = ROOT) -> Path:
@@ -50,7 +52,7 @@ def check_names(notebook: Path, parameters: dict) -> None:
     BadInput
         If a name is not defined in the notebook's parameters cell, or the file is missing.
     """
-    import papermill
+    import papermill  # noqa: PLC0415  (only where it is used)
 
     if not notebook.is_file():
         raise BadInput(f"notebook {str(notebook)!r} does not exist")
@@ -89,7 +91,7 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
     papermill.PapermillExecutionError
         For any other error; the notebook as far as it came is kept beside ``out``.
     """
-    import papermill
+    import papermill  # noqa: PLC0415
 
     notebook, out, parameters = Path(notebook), Path(out), parameters or {}
     check_names(notebook, parameters)
@@ -124,7 +126,7 @@ def _finish(path: Path, cost: dict) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     for cell in content["cells"]:
         if "outputs" in cell:
-            cell["outputs"] = [o for o in cell["outputs"] if STRIPPED not in o.get("data", {})]
+            cell["outputs"] = [o for o in cell["outputs"] if WIDGET not in o.get("data", {})]
     content["metadata"].pop("widgets", None)
     content["metadata"]["cost"] = cost
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -160,8 +162,6 @@ def _own_kernel():
 @contextlib.contextmanager
 def _quiet_papermill():
     """Keep papermill from printing what the reader of a build cannot use."""
-    import logging
-
     logger = logging.getLogger("papermill")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -198,7 +198,7 @@ def assemble(profile: str, root: Path = ROOT) -> Path:
     BadInput
         If a notebook of the table of contents has not been executed yet.
     """
-    from lib import tables
+    from lib import tables  # noqa: PLC0415  (needs torch; executing does not)
 
     tree = mirror(profile, root)
     notebooks = [page for page in pages(root) if page.startswith("notebooks/")]
@@ -227,17 +227,12 @@ def build(profile: str, root: Path = ROOT) -> Path:
     BadInput
         If a notebook is missing, or Jupyter Book found something to complain about.
     """
-    from filelock import FileLock
-
     mirror(profile, root).mkdir(parents=True, exist_ok=True)
     with FileLock(mirror(profile, root) / ".lock"):
         tree = assemble(profile, root)
         command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
         command += ["build", "-W", "-n", "--keep-going", "--quiet", str(tree)]
-        plain = os.environ | {"NO_COLOR": "1"}
-        done = subprocess.run(
-            command, cwd=tree, env=plain, check=False, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
         if done.returncode:
             sys.stderr.write(done.stdout + done.stderr)
             raise BadInput(f"the book of profile {profile!r} has the faults named above")

@@ -14,6 +14,11 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+from lib import models as encoders
+from lib import profiles as settled
+from lib import records as store
+from lib.tasks import TASKS
+
 PACKAGES = (
     "torch transformers tokenizers safetensors numpy scipy scikit-learn pandas matplotlib seaborn"
     " datasets papermill jupyter-book snakemake"
@@ -38,8 +43,6 @@ def table(rows: Iterable[dict]) -> str:
 
 def tasks() -> str:
     """What each task is and where it comes from."""
-    from lib.tasks import TASKS
-
     return table(
         {
             "Name": f"`{name}`",
@@ -64,28 +67,22 @@ def _labels(info) -> str:
 
 def models() -> str:
     """Which encoders the table knows."""
-    from lib import models
-
-    return table(models.describe())
+    return table(encoders.describe())
 
 
 def profiles() -> str:
     """Every field of the three profiles, side by side."""
-    from lib import profiles
-
-    return table(profiles.describe())
+    return table(settled.describe())
 
 
 def status(profile: str, tree: Path, notebooks: list[str]) -> str:
     """Profile, device, commit and versions; then what each page cost."""
-    from lib import models, records
-
     now = datetime.datetime.now(datetime.UTC)
     facts = {
         "Profile": f"`{profile}`",
         "Built": f"{now:%Y-%m-%d %H:%M} UTC",
-        "Commit": f"`{records.commit()}`",
-        "Device": records.device_name(models.default_device()),
+        "Commit": f"`{store.commit()}`",
+        "Device": store.device_name(encoders.default_device()),
         "System": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
     }
@@ -109,11 +106,9 @@ def _cost(executed: Path, page: str) -> dict:
 
 def records(profile: str) -> str:
     """How many runs of each experiment's grid have a record, and what made them."""
-    from lib import profiles
-
     rows = []
-    for experiment in profiles.AFFECTS:
-        settings = profiles.get(profile, experiment)
+    for experiment in settled.AFFECTS:
+        settings = settled.get(profile, experiment)
         for model in settings.models:
             for task in settings.tasks:
                 rows += _record(replace(settings, models=(model,), tasks=(task,)))
@@ -122,8 +117,6 @@ def records(profile: str) -> str:
 
 def _record(settings) -> list[dict]:
     """One row for the runs of one record file; none where it holds none of them."""
-    from lib import records as store
-
     runs = settings.runs()
     made = [line for line in (store.made_by(settings, run) for run in runs) if line]
     if not made:

@@ -36,7 +36,7 @@ def to_mathml(latex: str, display: str) -> str:
 
 
 def wrap_rows(latex: str) -> str:
-    r"""A formula of several rows (``\\`` or blank lines) as one table, as Sphinx does for MathJax."""
+    r"""A formula of several rows (``\\`` or blank lines) as one table, as for MathJax."""
     rows = [row.strip() for row in re.split(r"\n\s*\n", latex) if row.strip()]
     body = r" \\ ".join(rows)
     if r"\begin" in body or r"\\" not in body:
