@@ -94,7 +94,7 @@ def table(
         Raw label to canonical label; empty for scores from 0 to 5.
     short_rows
         Leave out and count rows with fewer fields than the header, instead of refusing the file:
-        three such rows are part of the original QQP.
+        the original QQP has such rows, and the papers' code passes over them.
 
     Returns
     -------

@@ -215,7 +215,7 @@ _ENTRIES = (
     ),
     _glue(
         "wnli", "WNLI", _PAIR, "label", _PAIR, names=_numbered("not_entailment", "entailment"),
-        embedded="", standing="in GLUE, but not in the papers' tables",
+        standing="in GLUE, but not in the papers' tables",
     ),
     TaskInfo(
         "topics", "Python help pages", "text",

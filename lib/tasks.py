@@ -120,7 +120,7 @@ def _embedded(info, reading, root, seed):
     """Train, dev and test cut from one call, in which no input occurs twice."""
     if info.kind == "text":
         return sources.topics_source(), info.split(sources.topics(reading))
-    from lib import treebank  # noqa: PLC0415  (hundreds of words of grammar)
+    from lib import treebank  # noqa: PLC0415  (only where it is used)
 
     sizes = EMBEDDED_SIZES[info.kind]
     write = treebank.tagged if info.kind == "tagging" else treebank.examples
