@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
     Whole sentences are taken while they fit. A task with words gives one row per word, another one
     row per sentence.
     """
-    task = tasks.load(run.task, root=settings.root(), seed=run.seed)
+    task = _task(run.task, settings.root(), run.seed)
     sentences = [sentence for sentence, _ in task.train]
     if settings.order == "shuffled":
         order = np.random.default_rng(run.seed).permutation(len(sentences))
@@ -48,6 +49,11 @@ def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
     if fitting < 2:
         raise BadInput(f"{most} rows leave {fitting} sentences of {run.task}; at least 2 needed")
     return sentences[:fitting], task
+
+
+@lru_cache(maxsize=4)  # trained and random weights read the same sample
+def _task(name: str, root, seed: int) -> tasks.Task:
+    return tasks.load(name, root=root, seed=seed)
 
 
 def level(task: tasks.Task) -> str:
