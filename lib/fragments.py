@@ -16,7 +16,7 @@ def weighted(*rows) -> tuple:
 
 
 SHAPES = {
-    "person": weighted((4, "pronoun"), (2, "name"), (9, "common"), (3, "owned"), (1, "pair")),
+    "person": weighted((5, "pronoun"), (2, "name"), (9, "common"), (3, "owned"), (1, "pair")),
     "animal": weighted((1, "pronoun"), (9, "common"), (3, "owned"), (1, "pair")),
     "thing": weighted((1, "pronoun"), (9, "common"), (4, "owned"), (1, "pair")),
     "event": weighted((1, "pronoun"), (9, "common"), (4, "owned"), (1, "pair")),
@@ -24,8 +24,8 @@ SHAPES = {
 }
 _OWNERS = ("my", "your", "his", "her", "her", "our", "their")
 _SUBJECT_PRONOUNS = tuple(lexicon.PRONOUNS)
-_OBJECT_PRONOUNS = ("he", "she", "she", "they")
-_SINGULAR = weighted((6, "the"), (6, "a"), (2, "this"), (4, "that"), (1, "some"))
+_OBJECT_PRONOUNS = ("he", "she", "she", "she", "they")
+_SINGULAR = weighted((6, "the"), (6, "a"), (1, "this"), (5, "that"), (1, "some"))
 _PLURAL = weighted((5, "the"), (2, "some"), (1, "all"), (2, "all the"), (1, "those"), (8, ""))
 _ONLY_SUBJECTS = ("every", "no")
 _COUNTED = ("the", "these", "those", "", "", "all the")  # determiners that a number may follow

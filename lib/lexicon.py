@@ -106,7 +106,7 @@ _NOUNS = {
     "thing": """book letter picture watch plant present phone boat ship drink hammer light box
         chair table door window car ball hat map stamp paper report""",
     "event": """plan walk visit call answer question promise race dance talk dream test game song
-        story play show offer""",
+        story play show offer run swim fall jump laugh smile rest hope fear start""",
     "place": "park house garden school kitchen market river station hill village farm bank",
 }
 
@@ -222,6 +222,15 @@ PARTICLE = tuple(
         call up person; wake up person""".split(";"),
     )
 )
+#: Every verb of the tables above.
+ALL_VERBS = tuple(
+    dict.fromkeys(
+        INTRANSITIVE
+        + sum((*TRANSITIVE.values(), *DATIVE.values()), ())
+        + (SENTENTIAL + QUESTIONING + INFINITIVE + CONTROL)
+        + tuple(row[0] for row in PREPOSITIONAL + PARTICLE)
+    )
+)
 #: Prepositions of place, by the place; near and behind fit any.
 WHERE = {
     **dict.fromkeys("park house garden school kitchen market village".split(), ("in", "near")),
@@ -236,3 +245,18 @@ PATH = {
 }
 #: Verbs of motion, which take a path.
 MOTION = _verbs("walk run race jump swim")
+
+
+def _synonyms(pairs):
+    return dict(pair.split("/") for pair in pairs.split())
+
+
+#: What may stand for a noun or an adjective, and for a verb, in the sentence tasks.
+SYNONYMS = _synonyms(
+    """doctor/physician car/automobile picture/image present/gift child/kid lawyer/attorney
+    big/large small/little happy/glad clever/smart coach/trainer ship/vessel visitor/caller
+    quiet/silent hat/cap"""
+)
+VERB_SYNONYMS = _synonyms(
+    "help/assist phone/telephone guard/protect question/interrogate mail/post"
+)

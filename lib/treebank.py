@@ -6,13 +6,13 @@ sentence, and from its derivation every gold label is read: parts of speech, chu
 supertags and semantic tags (the schemes are described in :mod:`lib.phrases`). The same grammar
 writes the sentence pairs of the GLUE-shaped tasks (:mod:`lib.pairs`).
 
-The labels need context: :func:`word_majority` measures how far one gets without. Five thousand
+The labels need context: :mod:`lib.baselines` measures how far one gets without. Five thousand
 sentences take about half a second.
 """
 
 import random
-from collections import Counter, defaultdict
 from dataclasses import dataclass, fields
+from importlib import import_module
 
 from lib import clauses as cl
 from lib import fragments as fr
@@ -20,7 +20,7 @@ from lib import lexicon
 from lib import phrases as ph
 from lib import sampler as sa
 from lib.clauses import Clause, Tense
-from lib.errors import one_of
+from lib.errors import BadInput, one_of
 from lib.phrases import NP, Leaf, leaf
 
 #: Longest sentence, in words and punctuation marks.
@@ -73,23 +73,62 @@ def tagged(name: str, n: int, *, seed: int) -> list[tuple[list[str], list[str]]]
     return [(list(s.words), list(getattr(s, name))) for s in sentences(n, seed=seed)]
 
 
-def word_majority(train, test) -> float:
-    """Return the accuracy of giving every word its commonest label: what context is worth.
+#: The sentence tasks: where their examples are drawn, and their labels (None: a score).
+EXAMPLES = {
+    "cola": ("judgements", ("unacceptable", "acceptable")),
+    "sst2": ("judgements", ("negative", "positive")),
+    "mrpc": ("pairs", ("not_equivalent", "equivalent")),
+    "qqp": ("pairs", ("not_duplicate", "duplicate")),
+    "stsb": ("pairs", (None,)),
+    "qnli": ("pairs", ("entailment", "not_entailment")),
+    "mnli": ("inference", ("entailment", "neutral", "contradiction")),
+    "rte": ("inference", ("entailment", "not_entailment")),
+    "wnli": ("inference", ("not_entailment", "entailment")),
+}
+
+
+def examples(name: str, n: int, *, seed: int) -> list[tuple]:
+    """Write examples of a sentence task, with distinct inputs.
 
     Parameters
     ----------
-    train, test
-        Lists of (words, labels). Case is ignored; an unknown word gets the commonest label.
+    name
+        A key of :data:`EXAMPLES`.
+    n
+        How many; each label is as likely as the others.
+    seed
+        The same seed gives the same examples.
+
+    Returns
+    -------
+    list of (input, label)
+        The input is a sentence, or a pair of sentences that differ; the label a name, or for
+        ``stsb`` a score from 0 to 5.
+
+    Examples
+    --------
+    >>> [((first, second), label)] = examples("mrpc", 1, seed=0)
+    >>> label in ("equivalent", "not_equivalent")
+    True
     """
-    seen = defaultdict(Counter)
-    for words, labels in train:
-        for word, label in zip(words, labels, strict=True):
-            seen[word.lower()][label] += 1
-    best = {word: max(counts, key=counts.get) for word, counts in seen.items()}
-    total = sum(seen.values(), Counter())
-    rare = max(total, key=total.get)
-    pairs = [pair for words, labels in test for pair in zip(words, labels, strict=True)]
-    return sum(best.get(word.lower(), rare) == label for word, label in pairs) / len(pairs)
+    one_of("sentence task", name, EXAMPLES)
+    module, labels = EXAMPLES[name]
+    write = getattr(import_module(f"lib.{module}"), name)
+    r, found = random.Random(f"{name} {seed}"), {}
+    while len(found) < n:
+        given, label = _new(r, write, r.choice(labels), found)
+        found[given] = label
+    return list(found.items())
+
+
+def _new(r, write, label, found):
+    """Draw until there is an example that is not found yet, so that no label falls behind."""
+    for _ in range(1000):
+        given = write(r, label)
+        given, value = given if label is None else (given, label)
+        if given not in found and (isinstance(given, str) or given[0] != given[1]):
+            return given, value
+    raise BadInput(f"n = {len(found) + 1} is more than the embedded treebank has to say")
 
 
 # --- Sentences -------------------------------------------------------------------------------
