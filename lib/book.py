@@ -65,7 +65,7 @@ def check_names(notebook: Path, parameters: dict) -> None:
             )
 
 
-def execute(notebook, out, parameters: dict | None = None) -> dict:
+def execute(notebook, out, parameters: dict | None = None, *, cwd=None) -> dict:
     """Execute a notebook by papermill and put the result in place whole.
 
     The kernel is the running interpreter, whatever kernels are registered on this machine. The
@@ -77,6 +77,8 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
         Paths of the source and of the executed copy.
     parameters
         Values for the notebook's parameters cell, by name.
+    cwd
+        Working directory of the kernel; the notebook's folder unless given.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
                 str(unfinished),
                 parameters,
                 kernel_name="python3",
-                cwd=str(notebook.resolve().parent),
+                cwd=str(cwd or notebook.resolve().parent),
                 progress_bar=False,
             )
     except papermill.PapermillExecutionError as error:
@@ -122,11 +124,14 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
 
 
 def _finish(path: Path, cost: dict) -> None:
-    """Drop widgets, which need a script to show, and note the cost of the run."""
+    """Drop widgets, which need a script to show; describe images; note the cost of the run."""
     content = json.loads(path.read_text(encoding="utf-8"))
     for cell in content["cells"]:
         if "outputs" in cell:
             cell["outputs"] = [o for o in cell["outputs"] if WIDGET not in o.get("data", {})]
+        shown = cell["metadata"].get("mystnb", {})
+        if "figure" in shown:  # for readers who hear the page; else it would be a file's name
+            shown.setdefault("image", {}).setdefault("alt", shown["figure"]["caption"])
     content["metadata"].pop("widgets", None)
     content["metadata"]["cost"] = cost
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -45,8 +45,7 @@ def tasks() -> str:
     """What each task is and where it comes from."""
     return table(
         {
-            "Name": f"`{name}`",
-            "Task": info.title,
+            "Task": f"`{name}` {info.title}",
             "Kind": info.kind,
             "Labels": _labels(info),
             "Metric": info.metric.replace("_", " ") or "none",

@@ -130,3 +130,22 @@ def minilm():
     from lib import models
 
     return models.load("all-minilm-l6-v2", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory):
+    """A copy of the book's sources in which every notebook was executed at `tiny`, once."""
+    import shutil
+
+    from lib import book
+
+    root = tmp_path_factory.mktemp("book")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(book.ROOT / name, root / name)
+    shutil.copytree(book.ROOT / "book", root / "book", ignore=shutil.ignore_patterns("tiny"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("REDUNDANCY_RESULTS", str(root / "book" / "results"))
+        for page in filter(lambda page: page.startswith("notebooks/"), book.pages()):
+            out = book.mirror("tiny", root) / f"{page}.ipynb"
+            book.execute(book.ROOT / f"{page}.ipynb", out, {"profile": "tiny"})
+        yield root

@@ -1,0 +1,175 @@
+"""The built book, as a reader meets it: built with warnings as errors, opened in a real browser."""
+
+import functools
+import http.server
+import shutil
+import threading
+import urllib.parse
+
+import pytest
+from bs4 import BeautifulSoup
+
+from lib import book
+
+pytestmark = pytest.mark.slow
+
+PAGES = book.pages()
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SWITCHES = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
+).split()
+WIDTHS = {"phone": 390, "desktop": 1280}
+THEMES = ("light", "dark")
+SHOWN_IMAGES = """() => [...document.querySelectorAll('article img')]
+    .filter(img => !(img.complete && img.naturalWidth > 0)).map(img => img.src)"""
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+@pytest.fixture(scope="module")
+def html(executed):
+    """Folder of the built tiny book; building it is the first test."""
+    return book.build("tiny", executed).parent
+
+
+@pytest.fixture(scope="module")
+def soups(html):
+    """Every page that was written, parsed, by its path in the book."""
+    files = sorted(html.rglob("*.html"))
+    return {str(f.relative_to(html)): BeautifulSoup(f.read_text(), "html.parser") for f in files}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Keep the requests out of the test's output."""
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    """The book, served on this machine only."""
+    handler = functools.partial(Quiet, directory=str(html))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as engine:
+        chromium = engine.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield chromium
+        chromium.close()
+
+
+def visit(browser, address, page, **options):
+    """Open a page in a fresh context; gives the tab and what went wrong on the way."""
+    tab = browser.new_context(**options).new_page()
+    faults = []
+    tab.on("console", lambda m: m.type == "error" and faults.append(f"console: {m.text}"))
+    tab.on("pageerror", lambda error: faults.append(f"script: {error}"))
+    tab.on("request", lambda r: own(r.url, address) or faults.append(f"left the host: {r.url}"))
+    tab.on("response", lambda r: r.ok or faults.append(f"{r.status}: {r.url}"))
+    tab.goto(f"{address}{page}.html", wait_until="networkidle")
+    return tab, faults
+
+
+def own(url, address):
+    return url.startswith((address, "data:", "blob:"))
+
+
+def test_index_leads_to_the_first_page(html):
+    assert PAGES[0] in (html / "index.html").read_text()
+
+
+def test_every_page_is_there(soups):
+    assert [page for page in PAGES if f"{page}.html" not in soups] == []
+
+
+def test_every_module_is_documented(soups):
+    text = "".join(str(soup.find("article")) for name, soup in soups.items() if "library" in name)
+    modules = [path.stem for path in (book.ROOT / "lib").glob("*.py") if path.stem != "__init__"]
+    assert [m for m in modules if f'id="module-lib.{m}"' not in text] == []
+
+
+def test_no_link_or_anchor_is_broken(soups, html):
+    broken = []
+    for name, soup in soups.items():
+        for tag in soup.find_all(href=True):
+            target = urllib.parse.urlsplit(urllib.parse.urljoin(f"http://book/{name}", tag["href"]))
+            if target.netloc != "book":
+                continue
+            path = urllib.parse.unquote(target.path).lstrip("/")
+            there = (html / path).is_file()
+            if there and target.fragment and path in soups:
+                anchor = urllib.parse.unquote(target.fragment)
+                there = soups[path].find(id=anchor) or soups[path].find(attrs={"name": anchor})
+            if not there:
+                broken.append(f"{name} -> {tag['href']}")
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_another_host(soups):
+    """A link may lead away; a script, a style, an image or a frame may not come from there."""
+    loaded = [
+        (name, tag.get("src") or tag.get("href"))
+        for name, soup in soups.items()
+        for tag in soup.find_all(["script", "link", "img", "iframe", "source"])
+        if urllib.parse.urlsplit(tag.get("src") or tag.get("href") or "").netloc
+    ]
+    assert loaded == []
+
+
+def test_no_path_of_the_building_machine_is_shown(soups):
+    home = str(book.ROOT)
+    assert [name for name, soup in soups.items() if home in soup.get_text()] == []
+
+
+def test_figures_are_numbered_and_described(soups):
+    for name, soup in soups.items():
+        for figure in soup.select("article figure"):
+            assert figure.select_one(".caption-number"), (name, figure.get("id"))
+    for name, soup in soups.items():
+        for img in soup.select("article img"):
+            assert len(img.get("alt", "").split()) > 2, (name, img["src"])
+
+
+@needs_browser
+@each_page
+def test_page_is_sound_in_both_themes_and_on_a_phone(page, browser, address):
+    for theme in THEMES:
+        for width in WIDTHS.values():
+            size = {"width": width, "height": 900}
+            tab, faults = visit(browser, address, page, viewport=size, color_scheme=theme)
+            assert faults == []
+            assert tab.evaluate("document.documentElement.dataset.theme") == theme
+            assert tab.evaluate(SHOWN_IMAGES) == []
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            tab.context.close()
+
+
+@needs_browser
+@each_page
+def test_page_is_readable_without_a_script(page, browser, address):
+    size = {"width": 390, "height": 900}
+    tab, faults = visit(browser, address, page, viewport=size, java_script_enabled=False)
+    assert faults == []
+    assert tab.locator("article h1").first.is_visible()
+    for kind in ("p", "table", "math", "img"):
+        for found in tab.locator(f"article {kind}:not(details:not([open]) *)").all()[:5]:
+            assert found.is_visible(), f"{kind}: {found.inner_text()}"
+    assert tab.get_by_text("\\frac").count() == 0, "a formula left as source"
+    tab.context.close()
+
+
+@needs_browser
+def test_a_search_finds_a_word(browser, address):
+    tab, faults = visit(browser, address, "search")
+    tab.goto(f"{address}search.html?q=linkage", wait_until="networkidle")
+    tab.locator("#search-results li a").first.wait_for(timeout=15_000)
+    assert faults == []
+    tab.context.close()

@@ -1,0 +1,85 @@
+"""Every notebook through papermill: from two folders, with right and with wrong parameters."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lib import book, profiles, records
+from lib.errors import BadInput
+
+NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
+EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in profiles.AFFECTS]
+WRONG = {
+    "name": ("thresholdz", [0.3], "parameter 'thresholdz' is not known to .*; valid: profile, "),
+    "model": ("models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
+    "task": ("tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
+    "number": ("thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
+}
+
+
+def grid(path):
+    return profiles.get("tiny", path.stem.split("_", 1)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_tiny_records_its_whole_grid(path, executed):
+    settings = grid(path)
+    found = dict(records.read(settings))
+    assert list(found) == settings.runs()
+    for values in found.values():
+        for cka in (v for row in values.get("cka", []) for v in row if v is not None):
+            assert 0 <= cka <= 1 + 1e-6
+        for left in values.get("clusters", {}).values():
+            assert 1 <= left <= values["neurons"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_second_run_from_another_folder_changes_no_record(path, executed, tmp_path):
+    def contents():
+        files = sorted((executed / "book" / "results").rglob("*.jsonl"))
+        return {file: file.read_bytes() for file in files}
+
+    before = contents()
+    book.execute(path, tmp_path / "out.ipynb", {"profile": "tiny"}, cwd=tmp_path)
+    assert contents() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_parameter_stops_in_one_sentence(what, tmp_path, monkeypatch):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
+    name, value, sentence = WRONG[what]
+    path = book.ROOT / "notebooks" / "03_neuron_correlation.ipynb"
+    with pytest.raises(BadInput, match=sentence) as caught:
+        book.execute(path, tmp_path / "out.ipynb", {name: value})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_says_the_same_without_a_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.book", "execute", "nowhere.ipynb", tmp_path / "out.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "notebook 'nowhere.ipynb' does not exist\n"
+
+
+def test_an_error_in_a_cell_is_no_finished_page(tmp_path):
+    import nbformat
+    import papermill
+
+    cell = nbformat.v4.new_code_cell("profile = 'tiny'", metadata={"tags": ["parameters"]})
+    broken = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("1 / 0")])
+    broken.metadata["kernelspec"] = {"name": "another", "display_name": "x", "language": "python"}
+    nbformat.write(broken, tmp_path / "broken.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
+        book.execute(tmp_path / "broken.ipynb", tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
