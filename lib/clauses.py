@@ -153,20 +153,33 @@ def _fronted(ccg):
 def _with_adverbs(clause, leaves, start):
     """Put negation and adverb behind the first auxiliary and mark the chunks."""
     extra = []
-    if clause.negation:
-        extra.append(
-            Leaf(clause.negation, "RB", "I-VP", PREMODIFIER if start == "q" else MODIFIER, "NOT")
-        )
-        if clause.negation == "n't":
-            leaves[0] = leaves[0]._replace(word=_SHORT.get(leaves[0].word, leaves[0].word))
+    first = leaves[0].word
+    if clause.negation and start == "q":  # n't would have to follow its verb to the front
+        extra.append(Leaf("not", "RB", "I-VP", PREMODIFIER, "NOT"))
+    elif clause.negation:
+        extra.append(Leaf(clause.negation, "RB", "I-VP", MODIFIER, "NOT"))
+        first = _SHORT.get(first, first) if clause.negation == "n't" else first
+    elif clause.short and _shortens(clause, leaves, start):
+        first = "'s"
+    leaves[0] = leaves[0]._replace(word=first)
     if clause.adverb:
         sem = lexicon.FREQUENCY[clause.adverb]
         extra.append(Leaf(clause.adverb, "RB", "I-VP", PREMODIFIER, sem))
     if len(leaves) == 1 and clause.verb is not BE:  # the adverb stands before a lone verb
         return tuple(e._replace(chunk="B-ADVP") for e in extra) + chunked("VP", leaves)
+    if start == "q" and not leaves[1:]:  # "Is he not happy?": no verb group is left to join
+        extra = extra if clause.args == ADJECTIVAL else ()
+        return (leaves[0], *(e._replace(chunk="O") for e in extra))
     if start == "q":
-        return (leaves[0], *chunked("VP", extra + leaves[1:])) if leaves[1:] else tuple(leaves)
+        return (leaves[0], *chunked("VP", extra + leaves[1:]))
     return chunked("VP", [leaves[0], *extra, *leaves[1:]])
+
+
+def _shortens(clause, leaves, start):
+    """Tell whether 's can stand for the first verb: an auxiliary or "is", after a short subject."""
+    helps = clause.verb is BE or len(leaves) > 1
+    near = len(clause.subject.subject) <= 2
+    return start == "dcl" and leaves[0].word in ("is", "has") and helps and near
 
 
 def rest(clause: Clause, *, gap: bool = False) -> tuple[Leaf, ...]:

@@ -226,7 +226,7 @@ def _two_clauses(r):
 def _two_predicates(r):
     subject = sa.noun_phrase(r, "person", 1, subject=True)
     first = sa.draw_clause(r, 2, subject=subject)
-    second = sa.draw_clause(r, 2, subject=subject)
+    second = sa.draw_clause(r, 2, subject=subject)._replace(short=False)
     return cl.statement(first) + _link(r.choice(("and", "but"))) + cl.predicate(second) + STOP
 
 
