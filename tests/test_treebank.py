@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lib import baselines, clauses, facts, judgements, lexicon, pairs, treebank
+from lib import baselines, treebank
 from lib.errors import BadInput
+from lib.treebank import clauses, facts, judgements, lexicon, pairs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ccg import derives  # noqa: E402

@@ -1,10 +1,10 @@
 """The embedded treebank: annotated English from a seed, so that the book runs without any data.
 
-Last step of the embedded data: :mod:`lib.lexicon` -> :mod:`lib.phrases` -> :mod:`lib.clauses` ->
-:mod:`lib.sampler` -> treebank, the only one of them that :mod:`lib.tasks` calls. A grammar writes a
+Last step of the embedded data: :mod:`.lexicon` -> :mod:`.phrases` -> :mod:`.clauses` ->
+:mod:`.sampler` -> treebank, the only one of them that :mod:`lib.tasks` calls. A grammar writes a
 sentence, and from its derivation every gold label is read: parts of speech, chunks, CCG
-supertags and semantic tags (the schemes are described in :mod:`lib.phrases`). The same grammar
-writes the sentence pairs of the GLUE-shaped tasks (:mod:`lib.pairs`).
+supertags and semantic tags (the schemes are described in :mod:`.phrases`). The same grammar
+writes the sentence pairs of the GLUE-shaped tasks (:mod:`.pairs`).
 
 The labels need context: :mod:`lib.baselines` measures how far one gets without. Five thousand
 sentences take about half a second.
@@ -14,14 +14,14 @@ import random
 from dataclasses import dataclass, fields
 from importlib import import_module
 
-from lib import clauses as cl
-from lib import fragments as fr
-from lib import lexicon
-from lib import phrases as ph
-from lib import sampler as sa
-from lib.clauses import Clause, Tense
 from lib.errors import BadInput, one_of
-from lib.phrases import NP, Leaf, leaf
+from lib.treebank import clauses as cl
+from lib.treebank import fragments as fr
+from lib.treebank import lexicon
+from lib.treebank import phrases as ph
+from lib.treebank import sampler as sa
+from lib.treebank.clauses import Clause, Tense
+from lib.treebank.phrases import NP, Leaf, leaf
 
 #: Longest sentence, in words and punctuation marks.
 LONGEST = 26
@@ -113,7 +113,7 @@ def examples(name: str, n: int, *, seed: int) -> list[tuple]:
     """
     one_of("sentence task", name, EXAMPLES)
     module, labels = EXAMPLES[name]
-    write = getattr(import_module(f"lib.{module}"), name)
+    write = getattr(import_module(f"lib.treebank.{module}"), name)
     r, found = random.Random(f"{name} {seed}"), {}
     while len(found) < n:
         given, label = _new(r, write, r.choice(labels), found)

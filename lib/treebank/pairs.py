@@ -3,13 +3,13 @@
 Each function draws one example with the label it is given. Half of the wrong pairs are made of the
 same words as the right ones: roles are exchanged, or adjectives. The others differ in one part.
 Voice, word order and synonyms vary freely in all, so counting words helps little. The inference
-tasks are in :mod:`lib.inference`, the tasks on single sentences in :mod:`lib.judgements`.
+tasks are in :mod:`.inference`, the tasks on single sentences in :mod:`.judgements`.
 """
 
-from lib import lexicon
-from lib.clauses import Tense
-from lib.facts import Fact, Thing, ask, some_style, tell
-from lib.lexicon import verb
+from lib.treebank import lexicon
+from lib.treebank.clauses import Tense
+from lib.treebank.facts import Fact, Thing, ask, some_style, tell
+from lib.treebank.lexicon import verb
 
 ACTIONS = tuple(
     verb(base)

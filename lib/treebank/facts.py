@@ -1,6 +1,6 @@
 """Facts: who did what to whom, where; told and asked about in many ways that mean the same.
 
-The sentence tasks of the embedded treebank (:mod:`lib.pairs`) need pairs of sentences whose
+The sentence tasks of the embedded treebank (:mod:`.pairs`) need pairs of sentences whose
 relation is known. A :class:`Fact` is the meaning; :func:`tell` and :func:`ask` write it in a
 :class:`Style`: active or passive, with the receiver first or last, with the place in front, with
 other words. Two texts of one fact mean the same, whatever the styles.
@@ -8,12 +8,12 @@ other words. Two texts of one fact mean the same, whatever the styles.
 
 from typing import NamedTuple
 
-from lib import clauses as cl
-from lib import lexicon
-from lib import phrases as ph
-from lib.clauses import Clause, Tense
-from lib.lexicon import Noun, Verb, noun, verb
-from lib.phrases import NP, Leaf
+from lib.treebank import clauses as cl
+from lib.treebank import lexicon
+from lib.treebank import phrases as ph
+from lib.treebank.clauses import Clause, Tense
+from lib.treebank.lexicon import Noun, Verb, noun, verb
+from lib.treebank.phrases import NP, Leaf
 
 
 class Thing(NamedTuple):
@@ -110,7 +110,7 @@ def tell(fact: Fact, style: Style = PLAIN) -> str:
 
     Examples
     --------
-    >>> from lib.lexicon import noun, verb
+    >>> from lib.treebank.lexicon import noun, verb
     >>> fact = Fact(Thing("Tom"), verb("give"), Thing(noun("book")), Thing("Mary"))
     >>> tell(fact), tell(fact, Style(passive=True, shifted=True))
     ('Tom gave the book to Mary.', 'Mary was given the book by Tom.')
@@ -142,7 +142,7 @@ def ask(fact: Fact, asked: str, style: Style = PLAIN, *, embedded: str = "") -> 
 
     Examples
     --------
-    >>> from lib.lexicon import verb
+    >>> from lib.treebank.lexicon import verb
     >>> fact = Fact(Thing("Tom"), verb("help"), Thing("Mary"))
     >>> ask(fact, "theme"), ask(fact, "theme", embedded="do you know")
     ('Who did Tom help?', 'Do you know who Tom helped?')

@@ -7,8 +7,9 @@ appears as often denied, outweighed or wished for as meant.
 
 import re
 
-from lib import lexicon, treebank
-from lib.facts import text
+from lib import treebank
+from lib.treebank import lexicon
+from lib.treebank.facts import text
 
 # --- CoLA ------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """Random fragments of the embedded treebank: the short noun phrases and the ends of clauses.
 
-What :mod:`lib.sampler` draws again and again and that holds no clause itself. Every function takes
+What :mod:`.sampler` draws again and again and that holds no clause itself. Every function takes
 the caller's ``random.Random`` first. Choices are tuples in which an entry stands as often as its
 weight says.
 """
 
-from lib import lexicon
-from lib import phrases as ph
-from lib.phrases import NP, leaf
+from lib.treebank import lexicon
+from lib.treebank import phrases as ph
+from lib.treebank.phrases import NP, leaf
 
 
 def weighted(*rows) -> tuple:

@@ -1,17 +1,17 @@
 """Clauses of the embedded treebank: verbs agree, auxiliaries line up, questions turn them round.
 
-Third step of the embedded data: :mod:`lib.phrases` -> clauses -> :mod:`lib.sampler` (random
-sentences, tagged) and :mod:`lib.pairs` (chosen ones, for the sentence tasks). A :class:`Clause`
+Third step of the embedded data: :mod:`.phrases` -> clauses -> :mod:`.sampler` (random
+sentences, tagged) and :mod:`.pairs` (chosen ones, for the sentence tasks). A :class:`Clause`
 says what happens; the functions here write it as a statement, a question, a passive or a relative
-clause, with the labels of :mod:`lib.phrases`.
+clause, with the labels of :mod:`.phrases`.
 """
 
 from functools import cache
 from typing import NamedTuple
 
-from lib import lexicon
-from lib.lexicon import Verb, verb
-from lib.phrases import (
+from lib.treebank import lexicon
+from lib.treebank.lexicon import Verb, verb
+from lib.treebank.phrases import (
     MODIFIER,
     NOUN_MODIFIER,
     NP,

@@ -1,6 +1,6 @@
 r"""Noun phrases of the embedded treebank: how words are put together, and annotated.
 
-Second step of the embedded data: :mod:`lib.lexicon` -> phrases -> :mod:`lib.clauses`. Nothing here
+Second step of the embedded data: :mod:`.lexicon` -> phrases -> :mod:`.clauses`. Nothing here
 is random: a builder takes the parts of a phrase and returns its leaves, each a word with its four
 labels,
 
@@ -19,8 +19,8 @@ relative pronoun needs its unary rule ``S[dcl]/NP => NP\NP``.
 from functools import cache
 from typing import NamedTuple
 
-from lib import lexicon
-from lib.lexicon import Noun
+from lib.treebank import lexicon
+from lib.treebank.lexicon import Noun
 
 VP = "S\\NP"
 MODIFIER = f"({VP})\\({VP})"  # after the verb; before it the slash leans the other way
@@ -103,7 +103,7 @@ def common(determiner: str, words: tuple[str, ...], head: Noun, plural=False) ->
 
     Examples
     --------
-    >>> from lib.lexicon import noun
+    >>> from lib.treebank.lexicon import noun
     >>> [leaf.word for leaf in common("a", ("old",), noun("story")).object]
     ['an', 'old', 'story']
     """

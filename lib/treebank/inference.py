@@ -7,13 +7,13 @@ sentence are asserted, WNLI by whom a pronoun can agree with.
 
 from typing import NamedTuple
 
-from lib import clauses as cl
-from lib import facts, lexicon
-from lib import phrases as ph
-from lib.clauses import Clause, Tense
-from lib.facts import Thing, spelled, text
-from lib.lexicon import NOUNS, Noun, noun, verb
-from lib.pairs import ACTIONS, somebody, somewhere
+from lib.treebank import clauses as cl
+from lib.treebank import facts, lexicon
+from lib.treebank import phrases as ph
+from lib.treebank.clauses import Clause, Tense
+from lib.treebank.facts import Thing, spelled, text
+from lib.treebank.lexicon import NOUNS, Noun, noun, verb
+from lib.treebank.pairs import ACTIONS, somebody, somewhere
 
 
 class Scene(NamedTuple):
