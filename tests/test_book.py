@@ -92,8 +92,9 @@ def test_every_page_is_there(soups):
 
 def test_every_module_is_documented(soups):
     text = "".join(str(soup.find("article")) for name, soup in soups.items() if "library" in name)
-    modules = [path.stem for path in (book.ROOT / "lib").glob("*.py") if path.stem != "__init__"]
-    assert [m for m in modules if f'id="module-lib.{m}"' not in text] == []
+    files = [path.relative_to(book.ROOT) for path in (book.ROOT / "lib").rglob("*.py")]
+    modules = [".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files]
+    assert [m for m in modules if f'id="module-{m}"' not in text] == []
 
 
 def test_no_link_or_anchor_is_broken(soups, html):
