@@ -35,6 +35,7 @@ test: $(READY)
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-bench.txt
 	@$(BIN)/python -m lib.bench
 
 lint: $(READY)

@@ -14,8 +14,10 @@ PROFILE = config.get("profile", "tiny")
 TREE = f"_build/{PROFILE}"
 PAGES = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 LIBRARY = sorted(map(str, Path("lib").rglob("*.py")))
-BUILDER = ["lib/book.py", "lib/tables.py"]
-NUMBERS = [path for path in LIBRARY if path not in BUILDER]  # what can change a number
+BESIDE = ("lib/book", "lib/tables", "lib/bench")  # what no notebook's outcome depends on
+DRAWING = ("lib/report", "lib/figures")
+SHOWN = [path for path in LIBRARY if not path.startswith(BESIDE)]
+NUMBERS = [path for path in SHOWN if not path.startswith(DRAWING)]
 SOURCES = [
     str(path)
     for path in sorted(Path("book").rglob("*"))
@@ -29,6 +31,9 @@ AFTER = {
     "02_layer_similarity": "01_activations",
     "03_neuron_correlation": "01_activations",
 }
+
+# Pages that draw other records than those of their own experiment at this profile.
+DRAWN = {"a0_benchmark": "bench/*.json"}
 
 
 def experiment(page):
@@ -66,10 +71,10 @@ def page_needs(wildcards):
     maker = AFTER.get(page, page)
     before = [f"{TREE}/notebooks/{maker}.ipynb"] if page in AFTER else []
     jobs = [f"{TREE}/jobs/{name}.ipynb" for name, job in JOBS.items() if job[0] == maker]
-    drawn = Path("book/results", PROFILE, experiment(page)).glob("*.jsonl")
-    records = [] if PROFILE == "tiny" else sorted(map(str, drawn))
+    drawn = Path("book/results").glob(DRAWN.get(page, f"{PROFILE}/{experiment(page)}/*.jsonl"))
+    records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
     fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
-    return [f"notebooks/{page}.ipynb", *NUMBERS, *before, *jobs, *records, *fresh]
+    return [f"notebooks/{page}.ipynb", *SHOWN, *before, *jobs, *records, *fresh]
 
 
 wildcard_constraints:
