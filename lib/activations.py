@@ -20,7 +20,9 @@ from lib import batches
 from lib.batches import Batch
 from lib.errors import BadInput, one_of
 
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens at once: fills the device, fits caches
+# Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
+# (200 sentences of the benchmark: 512 takes an eighth less time than 2048).
+BATCH_TOKENS = {"cpu": 512, "cuda": 32768}
 DTYPES = (torch.float16, torch.float32)
 
 

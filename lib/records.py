@@ -70,6 +70,11 @@ def _put(file: Path, entry: dict) -> None:
     """Replace or add one line, writing the whole file anew beside the old one."""
     lines = {_key(line): line for line in _lines(file)} | {_key(entry): entry}
     text = "".join(json.dumps(lines[key], sort_keys=True) + "\n" for key in sorted(lines))
+    write_whole(file, text)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Replace a file by a new one written beside it: a process killed here leaves a whole file."""
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     with fresh.open("w") as stream:
         stream.write(text)

@@ -264,13 +264,20 @@ def correlation_clusters(
 
 
 def _condensed(matrix: Tensor) -> np.ndarray:
-    """Distances 1 - |r| above the diagonal, row after row, as scipy wants them."""
+    """Distances 1 - |r| above the diagonal, row after row, as scipy wants them.
+
+    Row by row and in place: a row stays in the cache, and no second D x D matrix is made.
+    """
     width, place = len(matrix), 0
     distance = np.empty(width * (width - 1) // 2)
-    for row in range(width - 1):
-        part = matrix[row, row + 1 :].double().nan_to_num(0.0).abs_().neg_().add_(1).clamp_(min=0)
-        distance[place : place + len(part)] = part.cpu().numpy()
-        place += len(part)
+    for begin in range(0, width, STRIP):
+        for row, line in enumerate(matrix[begin : begin + STRIP].cpu().numpy(), begin + 1):
+            part = distance[place : place + width - row]
+            np.abs(line[row:], out=part)
+            np.fmax(part, 0, out=part)  # NaN counts as no correlation
+            np.minimum(part, 1, out=part)
+            np.subtract(1, part, out=part)
+            place += len(part)
     return distance
 
 

@@ -1,0 +1,163 @@
+"""Word vectors, and the layer CKA and neuron correlation out of the pass that makes them.
+
+A part of :mod:`lib.bench`: each function measures ours beside a bare forward pass and a peer, and
+checks that both computed the same thing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lib import activations, batches, bench_peers, models, tasks
+from lib.bench_base import MODEL, TEXT, Bench, check, difference
+from lib.similarity import Moments, linear_cka
+
+
+class Text:
+    """The model, some sentences, and their batches on the device, ready for a bare forward pass."""
+
+    def __init__(self, bench: Bench, sentences: int):
+        task = tasks.load(TEXT)
+        self.sentences = [words for words, _ in task.train][:sentences]
+        self.source, self.digest = task.source, task.digest
+        self.model, self.tokenizer = models.load(MODEL, device=bench.device)
+        self.encoded = batches.encode(self.model, self.tokenizer, self.sentences, level="word")
+        options = {"batch_tokens": activations.BATCH_TOKENS[bench.device.type]}
+        made = batches.batches(self.encoded, self.model, self.tokenizer, **options)
+        self.batches = [activations._to(batch, bench.device) for batch in made]
+        self.n_layers = activations.n_layers(self.model)
+        self.width = self.model.config.hidden_size
+
+    @torch.inference_mode()
+    def forward(self) -> None:
+        """Nothing but the encoder over batches made beforehand: the floor."""
+        for batch in self.batches:
+            self.model.base_model(**batch.inputs)
+
+    def stream(self):
+        """Rows (n, L, H) of every batch."""
+        return activations.stream(self.model, self.tokenizer, self.encoded)
+
+    def moments(self) -> Moments:
+        """Moments of all rows, streamed."""
+        moments = Moments(self.n_layers * self.width, device=self.model.device)
+        for rows, _ in self.stream():
+            moments.update(rows.flatten(1))
+        return moments
+
+    def counts(self) -> dict:
+        """Sizes of the text, and the operations of a forward pass over its padded batches."""
+        config, shapes = self.model.config, [b.inputs["input_ids"].shape for b in self.batches]
+        a_token = 2 * (4 * self.width**2 + 2 * self.width * config.intermediate_size)
+        ops = sum(b * t * (a_token + 4 * t * self.width) for b, t in shapes)
+        return {
+            "sentences": len(self.sentences),
+            "words": len(self.encoded.owner),
+            "tokens": sum(map(len, self.encoded.ids)),
+            "padded_tokens": int(sum(b * t for b, t in shapes)),
+            "batches": len(shapes),
+            "layers": self.n_layers,
+            "neurons": self.n_layers * self.width,
+            "forward_ops": int(ops * config.num_hidden_layers),
+        }
+
+
+def extraction(bench: Bench) -> tuple[dict, list[dict]]:
+    """Word vectors of all layers, kept, streamed, and by NeuroX into its two formats."""
+    bench.say("extraction")
+    text, sizes = Text(bench, bench.sizes.sentences), bench.sizes
+
+    def extract():
+        return activations.extract(text.model, text.tokenizer, text.sentences, level="word")
+
+    ways = {"forward": text.forward, "extract": extract, "moments": lambda: text.moments().mean}
+    single, checks = {}, []
+    if bench.with_peers:
+        peer = bench_peers.neurox_extractor(models.find(MODEL), bench.device, bench.into)
+        ways["NeuroX HDF5"] = lambda: peer(text.sentences, "hdf5")
+        fewer = text.sentences[: sizes.json_sentences]
+        single["NeuroX JSON"] = {
+            "seconds": [bench.timed(lambda: peer(fewer, "json"))],
+            "words": sum(map(len, fewer)),
+        }
+        rows = bench_peers.neurox_rows(peer(text.sentences, "hdf5"))
+        what = "word vectors: from NeuroX's"
+        checks.append(check(what, difference(extract().rows, rows), 1e-4))
+    counts = text.counts()
+    seconds = bench.interleaved(ways, sizes.repeats)
+    timed = {way: {"seconds": s, "words": counts["words"]} for way, s in seconds.items()}
+    made = {"data": text.digest, "source": text.source}
+    return counts | made | {"ways": timed | single}, checks
+
+
+def gram_cka(rows: Tensor) -> Tensor:
+    """CKA by its definition, from N x N Gram matrices of the rows (n, L, H), in double."""
+    centred = (rows.double() - rows.double().mean(dim=0)).unbind(1)
+    grams = torch.stack([(layer @ layer.T).flatten() for layer in centred])
+    products = grams @ grams.T
+    return products / products.diagonal().outer(products.diagonal()).sqrt()
+
+
+def cka(bench: Bench) -> tuple[dict, list[dict]]:
+    """Layer CKA and neuron correlation out of one pass, beside the pass and pytorch-cka."""
+    bench.say("layer CKA")
+    text = Text(bench, bench.sizes.cka_sentences)
+    kept = [rows for rows, _ in text.stream()]
+    moments, widths = text.moments(), [text.width] * text.n_layers
+
+    def summed():
+        fresh = Moments(moments.width, device=bench.device)
+        for rows in kept:
+            fresh.update(rows.flatten(1))
+        return fresh.mean  # flushes the rows that wait
+
+    def whole():
+        found = text.moments()
+        return linear_cka(found.scatter, widths), found.correlation()
+
+    def estimate():
+        rows, parts = text.stream(), [torch.empty(len(part)) for part in kept]
+        return bench_peers.minibatch_cka(len(widths), parts, lambda _: next(rows)[0], bench.device)
+
+    ways = {
+        "forward": text.forward,
+        "moments": summed,
+        "cka": lambda: linear_cka(moments.scatter, widths),
+        "correlation": moments.correlation,
+        "whole": whole,
+    }
+    if bench.with_peers:
+        ways["pytorch-cka"] = estimate
+    seconds = bench.interleaved(ways, bench.sizes.cka_repeats)
+    exact = linear_cka(moments.scatter, widths).cpu()
+    rows = torch.cat(kept)
+    shuffled = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
+    checks = _cka_checks(bench, shuffled[: bench.sizes.cka_checked], widths)
+    errors = {}
+    if bench.with_peers:
+        random = list(shuffled.chunk(len(kept)))
+        errors["our batches, by length"] = _error(estimate(), exact)
+        found = bench_peers.minibatch_cka(text.n_layers, random, lambda part: part, bench.device)
+        errors["random batches"] = _error(found, exact)
+    found = {"ways": {way: {"seconds": s} for way, s in seconds.items()}, "errors": errors}
+    return text.counts() | found | {"exact": exact.tolist()}, checks
+
+
+def _error(estimate: Tensor, exact: Tensor) -> dict[str, float]:
+    """How far an estimate is off, over pairs of different layers."""
+    apart = (estimate.double() - exact).abs()[~torch.eye(len(exact), dtype=torch.bool)]
+    return {"mean": float(apart.mean()), "largest": float(apart.max())}
+
+
+def _cka_checks(bench: Bench, rows: Tensor, widths: list[int]) -> list[dict]:
+    """Ours against the definition, and against pytorch-cka where it sees all rows at once."""
+    moments = Moments(sum(widths), device=bench.device).update(rows.flatten(1))
+    ours = linear_cka(moments.scatter, widths)
+    what = f"layer CKA, {len(rows):,} rows: from"
+    checks = [check(f"{what} the definition", difference(ours, gram_cka(rows)), 1e-5)]
+    if bench.with_peers:
+        one = bench_peers.minibatch_cka(len(widths), [rows], lambda part: part, bench.device)
+        bias = 30 / len(rows)  # it estimates without bias, the definition has one of order 1 / N
+        checks.append(check(f"{what} pytorch-cka's", difference(ours.cpu(), one), bias))
+    return checks
