@@ -9,6 +9,15 @@ from matplotlib.figure import Figure
 from lib import figures
 from lib.bench_report import NAMES, ORDER, largest, peaks
 
+POINTS = "offset points"
+PARTS = {
+    "moments": "moments",
+    "correlation": "correlation",
+    "linkage": "distances and linkage",
+    "rest": "the rest",
+}
+HATCHES = ("", "//", "", "..")
+
 
 def throughput_bars(record: dict) -> Figure:
     """Words a second of every way of extraction, and how they compare with the bare pass."""
@@ -19,12 +28,15 @@ def throughput_bars(record: dict) -> Figure:
     spread = np.abs([[m - s.min(), s.max() - m] for m, s in zip(middle, speed, strict=True)]).T
     figure, axes = plt.subplots(figsize=(7, 0.6 * len(shown) + 1), layout="constrained")
     colours = ["C7" if w == "forward" else "C1" if "NeuroX" in w else "C0" for w in shown]
-    bars = axes.barh([NAMES.get(w, w) for w in shown], middle, xerr=spread, color=colours)
-    labels = [f"  {m / middle[0]:.2f}" for m in middle]
-    axes.bar_label(bars, labels, label_type="center", color="white", fontweight="bold")
+    axes.barh([NAMES.get(w, w) for w in shown], middle, xerr=spread, color=colours)
+    for row, (m, reached) in enumerate(zip(middle, middle + spread[1], strict=True)):
+        axes.annotate(
+            f"{m / middle[0]:.2f}", (reached, row), (5, 0), va="center", textcoords=POINTS
+        )
+    axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("words a second (number in the bar: over bare forward)")
+    axes.set_xlabel("words a second")
     return figures._finish(figure)
 
 
@@ -44,23 +56,25 @@ def memory_lines(record: dict) -> Figure:
 
 def time_bars(record: dict) -> Figure:
     """Where the time of correlation and clusters goes, at most rows."""
-    figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
-    entries = [e for way in ("ours", "NeuroX") if (e := largest(record, way))]
-    for row, entry in enumerate(entries):
-        parts, left = dict(entry["parts"]), 0.0
-        parts["rest"] = max(np.median(entry["seconds"]) - sum(parts.values()), 0)
-        for place, (name, seconds) in enumerate((n, s) for n, s in parts.items() if s > 0.01):
-            tone = plt.get_cmap("cividis")(place / 3)
-            axes.barh(row, seconds, left=left, color=tone, edgecolor="white")
-            if seconds > 0.06 * max(np.median(e["seconds"]) for e in entries):
-                colour = "white" if place < 2 else "black"
-                axes.text(left + seconds / 2, row, name, ha="center", va="center", color=colour)
-            left += seconds
-    names = [
-        f"{e['way']}, {e['thresholds']} threshold" + "s" * (e["thresholds"] > 1) for e in entries
-    ]
-    axes.set_yticks(range(len(entries)), names)
+    figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    entries = [entry for way in ("ours", "NeuroX") if (entry := largest(record, way))]
+    parts = [_with_rest(entry) for entry in entries]
+    names = [name for name in PARTS if any(name in part for part in parts)]
+    left = np.zeros(len(entries))
+    for place, name in enumerate(names):
+        seconds = np.array([part.get(name, 0.0) for part in parts])
+        style = {"color": plt.get_cmap("cividis")(place / 3), "hatch": HATCHES[place]}
+        ways = [f"{e['way']}, thresholds: {e['thresholds']}" for e in entries]
+        axes.barh(ways, seconds, left=left, edgecolor="white", label=PARTS[name], **style)
+        left += seconds
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("seconds")
+    figure.legend(loc="outside lower center", ncols=len(names))
     return figures._finish(figure)
+
+
+def _with_rest(entry: dict) -> dict[str, float]:
+    """Seconds of the parts that were watched, and of what lies between them."""
+    parts = {"linkage" if name == "clusters" else name: s for name, s in entry["parts"].items()}
+    return parts | {"rest": max(float(np.median(entry["seconds"])) - sum(parts.values()), 0.0)}

@@ -6,12 +6,20 @@ checks that both computed the same thing.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 from lib import activations, batches, bench_peers, models, tasks
 from lib.bench_base import MODEL, TEXT, Bench, check, difference
 from lib.similarity import Moments, linear_cka
+
+
+@cache
+def _loaded(device: torch.device):
+    """The model and its tokenizer, read once."""
+    return models.load(MODEL, device=device)
 
 
 class Text:
@@ -21,7 +29,7 @@ class Text:
         task = tasks.load(TEXT)
         self.sentences = [words for words, _ in task.train][:sentences]
         self.source, self.digest = task.source, task.digest
-        self.model, self.tokenizer = models.load(MODEL, device=bench.device)
+        self.model, self.tokenizer = _loaded(bench.device)
         self.encoded = batches.encode(self.model, self.tokenizer, self.sentences, level="word")
         options = {"batch_tokens": activations.BATCH_TOKENS[bench.device.type]}
         made = batches.batches(self.encoded, self.model, self.tokenizer, **options)
