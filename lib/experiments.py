@@ -29,6 +29,7 @@ EXAMPLES = (
 )
 EXAMPLE_THRESHOLD = 0.3  # the released code's own choice where it takes just one
 EXAMPLE_NEURONS = 5
+COUNTED_BATCH = 2048  # padded tokens of a batch when padding is counted, whatever device computes
 CHECKED = 16  # sentences on which batches are compared with one at a time
 
 
@@ -135,7 +136,7 @@ def _text_counts(encoded: batches.Encoded) -> dict:
     pieces = Counter(
         int(n) for f, e in zip(encoded.first, encoded.last, strict=True) for n in e - f + 1
     )
-    groups = batches.bucket(lengths, activations.BATCH_TOKENS["cpu"])
+    groups = batches.bucket(lengths, COUNTED_BATCH)
     size = int(np.median([len(group) for group in groups]))
     in_order = [lengths[i : i + size] for i in range(0, len(lengths), size)]
     return {

@@ -64,8 +64,9 @@ def cell_name(model: str, task: str, many_models: bool) -> str:
     return f"{models.title(model)}, {task_title(task)}" if many_models else task_title(task)
 
 
-def text_table(table: Table) -> pd.DataFrame:
-    """What was read, per task: rows, tokens, long words, and what a loader left out."""
+def text_table(settings: Profile, table: Table) -> pd.DataFrame:
+    """What was read, per text: where from, rows, tokens, and what a loader left out."""
+    source = {run.task: (records.made_by(settings, run) or {}).get("source") for run, _ in table}
     rows = []
     for (_, task, weights), values in cells_of(table):
         first = values[0]
@@ -74,6 +75,7 @@ def text_table(table: Table) -> pd.DataFrame:
             rows.append(
                 {
                     "text": task_title(task),
+                    "from": source[task],
                     "a row is a": first["level"],
                     "rows": f"{first['rows']:,}",
                     "sentences": f"{first['sentences']:,}",
