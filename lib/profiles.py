@@ -163,6 +163,8 @@ def _checked(name: str, value):
         raise BadInput(f"{name} {value!r} names a value twice; each may be named once")
     for entry in value:
         CHECKS[name](entry)
+    if name == "weights" and "trained" not in value:
+        raise BadInput(f"weights {value!r} lack 'trained', beside which the random twin is a floor")
     return tuple(value)
 
 

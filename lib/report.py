@@ -18,17 +18,6 @@ from lib.profiles import Profile, Run
 Table = Sequence[tuple[Run, dict]]
 
 
-def frame(table: Table) -> pd.DataFrame:
-    """One row per run: model, task, weights and seed, and its values beside them."""
-    rows = [
-        {"model": run.model, "task": run.task, "weights": run.setting, "seed": run.seed} | values
-        for run, values in table
-    ]
-    if not rows:
-        raise BadInput("there are no records to draw; run the notebook with use_records=False")
-    return pd.DataFrame(rows)
-
-
 def coverage(settings: Profile, table: Table) -> str:
     """How much of the grid is in, in words."""
     return f"{len(table)} of {len(settings.runs())} runs of the grid are in."
@@ -67,27 +56,19 @@ def cell_name(model: str, task: str, many_models: bool) -> str:
 def text_table(settings: Profile, table: Table) -> pd.DataFrame:
     """What was read, per text: where from, rows, tokens, and what a loader left out."""
     source = {run.task: (records.made_by(settings, run) or {}).get("source") for run, _ in table}
-    rows = []
-    for (_, task, weights), values in cells_of(table):
-        first = values[0]
-        if weights == "trained":
-            left_out = first["skipped"] | first["notes"]
-            rows.append(
-                {
-                    "text": task_title(task),
-                    "from": source[task],
-                    "a row is a": first["level"],
-                    "rows": f"{first['rows']:,}",
-                    "sentences": f"{first['sentences']:,}",
-                    "tokens": f"{first['tokens']:,}",
-                    "longest (tokens)": first["longest"],
-                    "left out or changed": "; ".join(
-                        f"{n:,} {what}" for what, n in left_out.items()
-                    )
-                    or "nothing",
-                }
-            )
-    return pd.DataFrame(rows).drop_duplicates().set_index("text")
+    rows = {}
+    for (_, task, _), (first, *_) in cells_of(table):
+        left_out = [f"{n:,} {what}" for what, n in (first["skipped"] | first["notes"]).items()]
+        rows[task_title(task)] = {
+            "from": source[task],
+            "a row is a": first["level"],
+            "rows": f"{first['rows']:,}",
+            "sentences": f"{first['sentences']:,}",
+            "tokens": f"{first['tokens']:,}",
+            "longest (tokens)": first["longest"],
+            "left out or changed": "; ".join(left_out) or "nothing",
+        }
+    return pd.DataFrame(rows).T.rename_axis("text")
 
 
 def padding_table(table: Table) -> pd.DataFrame:
@@ -132,6 +113,8 @@ def by_distance(matrices: Sequence[tuple[Run, np.ndarray]]) -> pd.DataFrame:
 def verdict(checks: Sequence[bool]) -> str:
     """Say ``agrees`` where all checks hold, ``partly agrees`` where some do, else ``disagrees``."""
     checks = list(checks)
+    if not checks:
+        return "cannot be tested"
     return "agrees" if all(checks) else "partly agrees" if any(checks) else "disagrees"
 
 

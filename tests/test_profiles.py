@@ -41,6 +41,7 @@ def test_every_field_of_every_profile_passes_its_own_check():
         ({"seeds": [0.5]}, "seed 0.5 is out of range"),
         ({"seeds": 3}, "seeds 3 is not valid; it takes a list"),
         ({"weights": ["trained", "rnd"]}, "weights 'rnd' is not known; valid: trained, random"),
+        ({"weights": ["random"]}, "lack 'trained'"),
         ({"pooling": "max"}, "pooling 'max' is not known; valid: last, first, mean"),
         ({"order": "best"}, "order 'best' is not known; valid: shuffled, first"),
         ({"thresholds": [0.3, 1.5]}, "threshold 1.5 is out of range; valid: 0 to 1"),
