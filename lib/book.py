@@ -20,6 +20,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -33,6 +34,8 @@ from filelock import FileLock
 from lib.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
+GLUED = "application/papermill.record/text/plain"
+NUMPY = re.compile(r"np\.\w+\((.+)\)")  # how NumPy writes its scalars; the page needs the number
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar: needs a script to show
 
 
@@ -124,11 +127,14 @@ def execute(notebook, out, parameters: dict | None = None, *, cwd=None) -> dict:
 
 
 def _finish(path: Path, cost: dict) -> None:
-    """Drop widgets, which need a script to show; describe images; note the cost of the run."""
+    """Make outputs fit for a page: no widgets, plain glued numbers, described images, the cost."""
     content = json.loads(path.read_text(encoding="utf-8"))
     for cell in content["cells"]:
         if "outputs" in cell:
             cell["outputs"] = [o for o in cell["outputs"] if WIDGET not in o.get("data", {})]
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if GLUED in data:
+                data[GLUED] = NUMPY.sub(r"\1", "".join(data[GLUED]))
         shown = cell["metadata"].get("mystnb", {})
         if "figure" in shown:  # for readers who hear the page; else it would be a file's name
             shown.setdefault("image", {}).setdefault("alt", shown["figure"]["caption"])
