@@ -47,27 +47,6 @@ def mirror(profile: str, root: Path = ROOT) -> Path:
 # ---- executing one notebook -------------------------------------------------------------------
 
 
-def check_names(notebook: Path, parameters: dict) -> None:
-    """Refuse parameters that the notebook does not have; papermill alone would only warn.
-
-    Raises
-    ------
-    BadInput
-        If a name is not defined in the notebook's parameters cell, or the file is missing.
-    """
-    import papermill  # noqa: PLC0415  (only where it is used)
-
-    if not notebook.is_file():
-        raise BadInput(f"notebook {str(notebook)!r} does not exist")
-    with _quiet_papermill():
-        known = papermill.inspect_notebook(str(notebook))
-    for name in parameters:
-        if name not in known:
-            raise BadInput(
-                f"parameter {name!r} is not known to {notebook.name}; valid: {', '.join(known)}"
-            )
-
-
 def execute(notebook, out, parameters: dict | None = None, *, cwd=None) -> dict:
     """Execute a notebook by papermill and put the result in place whole.
 
@@ -92,14 +71,16 @@ def execute(notebook, out, parameters: dict | None = None, *, cwd=None) -> dict:
     Raises
     ------
     BadInput
-        For an unknown parameter, and for every ``BadInput`` that the notebook itself ended with.
+        If the file is missing, and for every ``BadInput`` that the notebook itself ended with: an
+        unknown parameter, a wrong value.
     papermill.PapermillExecutionError
         For any other error; the notebook as far as it came is kept beside ``out``.
     """
     import papermill  # noqa: PLC0415
 
     notebook, out, parameters = Path(notebook), Path(out), parameters or {}
-    check_names(notebook, parameters)
+    if not notebook.is_file():
+        raise BadInput(f"notebook {str(notebook)!r} does not exist")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.stem}.unfinished.ipynb")
     try:

@@ -11,7 +11,7 @@ from lib.errors import BadInput
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in profiles.AFFECTS]
 WRONG = {
-    "name": ("thresholdz", [0.3], "parameter 'thresholdz' is not known to .*; valid: profile, "),
+    "name": ("thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile, "),
     "model": ("models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
     "task": ("tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
     "number": ("thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
