@@ -36,7 +36,7 @@ test: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-bench.txt
-	@$(BIN)/python -m lib.bench
+	@$(BIN)/python -m lib.bench.run
 
 lint: $(READY)
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

@@ -14,10 +14,11 @@ PROFILE = config.get("profile", "tiny")
 TREE = f"_build/{PROFILE}"
 PAGES = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 LIBRARY = sorted(map(str, Path("lib").rglob("*.py")))
-BESIDE = ("lib/book", "lib/tables", "lib/bench")  # what no notebook's outcome depends on
-DRAWING = ("lib/report", "lib/figures")
-SHOWN = [path for path in LIBRARY if not path.startswith(BESIDE)]
-NUMBERS = [path for path in SHOWN if not path.startswith(DRAWING)]
+BENCH = [path for path in LIBRARY if path.startswith("lib/bench/")]  # for one page only
+BUILDER = ["lib/book.py", "lib/tables.py"]  # what no notebook's outcome depends on
+DRAWING = ["lib/report.py", "lib/figures.py"]
+SHOWN = [path for path in LIBRARY if path not in [*BENCH, *BUILDER]]
+NUMBERS = [path for path in SHOWN if path not in DRAWING]
 SOURCES = [
     str(path)
     for path in sorted(Path("book").rglob("*"))
@@ -74,7 +75,8 @@ def page_needs(wildcards):
     drawn = Path("book/results").glob(DRAWN.get(page, f"{PROFILE}/{experiment(page)}/*.jsonl"))
     records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
     fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
-    return [f"notebooks/{page}.ipynb", *SHOWN, *before, *jobs, *records, *fresh]
+    bench = BENCH if page in DRAWN else []
+    return [f"notebooks/{page}.ipynb", *SHOWN, *bench, *before, *jobs, *records, *fresh]
 
 
 wildcard_constraints:

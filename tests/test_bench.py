@@ -9,31 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from lib import (
-    BadInput,
-    bench,
-    bench_clusters,
-    bench_numbers,
-    bench_peers,
-    bench_report,
-    bench_roofline,
-    records,
-)
-from lib import bench_figures as figures
-from lib.bench_base import QUICK, check, difference
-from lib.bench_vectors import gram_cka
+from lib import BadInput, records
+from lib.bench import clusters, figures, numbers, peers, report, roofline, run
+from lib.bench.base import QUICK, check, difference
+from lib.bench.vectors import gram_cka
 from lib.similarity import Moments, linear_cka
 
 ROOT = Path(__file__).parents[1]
-PEERS = bench_peers.versions() == bench_peers.PEERS
+PEERS = peers.versions() == peers.PEERS
 TINY = replace(QUICK, sentences=6, neurons=60, cka_sentences=12, cka_checked=120, repeats=1)
 
 
 @pytest.fixture(scope="module")
 def measured():
     """One quick run, with the peers where they are installed."""
-    made = bench.measure(TINY, device="cpu", with_peers=PEERS)
-    return json.loads(json.dumps(bench.significant(made)))
+    made = run.measure(TINY, device="cpu", with_peers=PEERS)
+    return json.loads(json.dumps(run.significant(made)))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +42,7 @@ def record(measured):
     ours["clusters"] = [entry for entry in ours["clusters"] if entry["way"] == "ours"]
     for part in ("extraction", "cka"):
         ways = ours[part]["ways"]
-        ours[part]["ways"] = {w: e for w, e in ways.items() if w in bench_report.NAMES}
+        ours[part]["ways"] = {w: e for w, e in ways.items() if w in report.NAMES}
     ours["cka"]["ways"].pop("pytorch-cka", None)
     ours["cka"]["errors"] = {}
     return ours
@@ -76,7 +67,7 @@ def test_a_wrong_vector_is_noticed():
 def test_a_wrong_correlation_or_cluster_is_noticed():
     found = {"correlation": np.eye(4), "labels": np.array([1, 1, 2, 3])}
     wrong = {"correlation": np.eye(4) + 1e-4, "labels": np.array([1, 2, 2, 3])}
-    same, other = (bench_clusters._cluster_checks(9, found, entry) for entry in (found, wrong))
+    same, other = (clusters._cluster_checks(9, found, entry) for entry in (found, wrong))
     assert [entry["holds"] for entry in same + other] == [True, True, False, False]
 
 
@@ -88,54 +79,54 @@ def test_the_definition_of_cka_knows_ours_from_a_wrong_one():
 
 
 def test_planted_rows_do_not_depend_on_who_asks():
-    shape = bench_clusters.Shape(700, 20, 0.3, "cpu", 1)
-    first, again = (np.concatenate(list(bench_clusters.planted(shape))) for _ in range(2))
+    shape = clusters.Shape(700, 20, 0.3, "cpu", 1)
+    first, again = (np.concatenate(list(clusters.planted(shape))) for _ in range(2))
     assert first.shape == (700, 20) and first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first.std(axis=0), 1, atol=0.15)
 
 
 def test_without_peers_one_sentence_says_what_to_do(monkeypatch, capsys):
-    monkeypatch.setattr(bench_peers, "versions", dict)
-    assert bench.main(["--quick"]) == 2
+    monkeypatch.setattr(peers, "versions", dict)
+    assert run.main(["--quick"]) == 2
     message = capsys.readouterr().err
     assert "neurox 1.0.9" in message and "make bench" in message
     assert message.count("\n") == 1
 
 
 def test_pins_of_the_peers_are_those_of_the_requirements():
-    lines = (ROOT / "requirements-bench.txt").read_text().splitlines()
-    assert dict(line.split("==") for line in lines if "==" in line) == bench_peers.PEERS
+    lines = (ROOT / "requirements-run.txt").read_text().splitlines()
+    assert dict(line.split("==") for line in lines if "==" in line) == peers.PEERS
 
 
 def test_the_file_is_named_after_the_device(monkeypatch, tmp_path):
     monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path))
-    file = bench.default_file("cpu", quick=False)
+    file = run.default_file("cpu", quick=False)
     assert file.parent == tmp_path / "bench"
     assert re.fullmatch(r"cpu-[a-z0-9_]+-\d+-threads\.json", file.name)
-    assert bench.default_file("cpu", quick=True).parent == ROOT / "_build"
+    assert run.default_file("cpu", quick=True).parent == ROOT / "_build"
 
 
 def test_numbers_keep_their_digits_in_a_record():
     value = {"a": 1.23456789e-9, "b": [float("nan"), 3], 5: float("inf")}
-    assert bench.significant(value) == {"a": 1.23457e-9, "b": [None, 3], "5": None}
+    assert run.significant(value) == {"a": 1.23457e-9, "b": [None, 3], "5": None}
 
 
 def test_a_missing_record_is_named():
     with pytest.raises(BadInput, match="'no-such-device'"):
-        bench_report.read("no-such-device")
+        report.read("no-such-device")
 
 
 @pytest.mark.parametrize("which", ["record", "beside"])
 def test_the_page_draws_what_was_measured(which, request):
     found = request.getfixturevalue(which)
     for table in ("targets", "extraction", "clusters", "cka", "checks", "errors", "provenance"):
-        getattr(bench_report, table)(found)
-    assert len(bench_report.targets(found)) == len(bench_report.TARGETS)
-    assert bench_roofline.table(found)["floor (s)"].notna().all()
+        getattr(report, table)(found)
+    assert len(report.targets(found)) == len(report.TARGETS)
+    assert roofline.table(found)["floor (s)"].notna().all()
     for draw in (figures.throughput_bars, figures.memory_lines, figures.time_bars):
         assert draw(found).axes
-    absent = "2 not measured" in bench_numbers.of(found)["counted"]
+    absent = "2 not measured" in numbers.of(found)["counted"]
     assert absent == (which == "record")
 
 
@@ -143,9 +134,9 @@ def test_a_missed_target_and_a_failed_check_are_said(record):
     slow = json.loads(json.dumps(record))
     slow["extraction"]["ways"]["extract"]["seconds"] = [1e3]
     slow["checks"][0] = check("layer CKA", 1.0, 1e-5)
-    numbers = bench_numbers.of(slow)
-    assert "extraction: speed over bare forward pass is 0.00" in numbers["missed"]
-    assert "FAILED: layer CKA" in numbers["checked"]
+    told = numbers.of(slow)
+    assert "extraction: speed over bare forward pass is 0.00" in told["missed"]
+    assert "FAILED: layer CKA" in told["checked"]
 
 
 def test_the_notebook_renders_such_a_record(record, tmp_path):
@@ -173,4 +164,4 @@ def test_the_notebook_renders_such_a_record(record, tmp_path):
 def test_committed_records_are_whole_and_hold(file):
     found = json.loads(file.read_text())
     assert found["checks"] and all(entry["holds"] for entry in found["checks"])
-    assert None not in [bench_report.met(found, target) for target in bench_report.TARGETS]
+    assert None not in [report.met(found, target) for target in report.TARGETS]

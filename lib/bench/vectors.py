@@ -11,8 +11,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from lib import activations, batches, bench_peers, models, tasks
-from lib.bench_base import MODEL, TEXT, Bench, check, difference
+from lib import activations, batches, models, tasks
+from lib.bench import peers
+from lib.bench.base import MODEL, TEXT, Bench, check, difference
 from lib.similarity import Moments, linear_cka
 
 
@@ -82,14 +83,14 @@ def extraction(bench: Bench) -> tuple[dict, list[dict]]:
     ways = {"forward": text.forward, "extract": extract, "moments": lambda: text.moments().mean}
     single, checks = {}, []
     if bench.with_peers:
-        peer = bench_peers.neurox_extractor(models.find(MODEL), bench.device, bench.into)
+        peer = peers.neurox_extractor(models.find(MODEL), bench.device, bench.into)
         ways["NeuroX HDF5"] = lambda: peer(text.sentences, "hdf5")
         fewer = text.sentences[: sizes.json_sentences]
         single["NeuroX JSON"] = {
             "seconds": [bench.timed(lambda: peer(fewer, "json"))],
             "words": sum(map(len, fewer)),
         }
-        rows = bench_peers.neurox_rows(peer(text.sentences, "hdf5"))
+        rows = peers.neurox_rows(peer(text.sentences, "hdf5"))
         what = "word vectors: from NeuroX's"
         checks.append(check(what, difference(extract().rows, rows), 1e-4))
     counts = text.counts()
@@ -126,7 +127,7 @@ def cka(bench: Bench) -> tuple[dict, list[dict]]:
 
     def estimate():
         rows, parts = text.stream(), [torch.empty(len(part)) for part in kept]
-        return bench_peers.minibatch_cka(len(widths), parts, lambda _: next(rows)[0], bench.device)
+        return peers.minibatch_cka(len(widths), parts, lambda _: next(rows)[0], bench.device)
 
     ways = {
         "forward": text.forward,
@@ -146,7 +147,7 @@ def cka(bench: Bench) -> tuple[dict, list[dict]]:
     if bench.with_peers:
         random = list(shuffled.chunk(len(kept)))
         errors["our batches, by length"] = _error(estimate(), exact)
-        found = bench_peers.minibatch_cka(text.n_layers, random, lambda part: part, bench.device)
+        found = peers.minibatch_cka(text.n_layers, random, lambda part: part, bench.device)
         errors["random batches"] = _error(found, exact)
     found = {"ways": {way: {"seconds": s} for way, s in seconds.items()}, "errors": errors}
     return text.counts() | found | {"exact": exact.tolist()}, checks
@@ -165,7 +166,7 @@ def _cka_checks(bench: Bench, rows: Tensor, widths: list[int]) -> list[dict]:
     what = f"layer CKA, {len(rows):,} rows: from"
     checks = [check(f"{what} the definition", difference(ours, gram_cka(rows)), 1e-5)]
     if bench.with_peers:
-        one = bench_peers.minibatch_cka(len(widths), [rows], lambda part: part, bench.device)
+        one = peers.minibatch_cka(len(widths), [rows], lambda part: part, bench.device)
         bias = 30 / len(rows)  # it estimates without bias, the definition has one of order 1 / N
         checks.append(check(f"{what} pytorch-cka's", difference(ours.cpu(), one), bias))
     return checks

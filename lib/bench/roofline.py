@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib.bench_report import GB, largest, median
+from lib.bench.report import GB, largest, median
 
 
 def table(record: dict) -> pd.DataFrame:

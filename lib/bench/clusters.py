@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import bench_peers
-from lib.bench_base import Bench, check, difference
+from lib.bench import peers
+from lib.bench.base import Bench, check, difference
 from lib.similarity import Moments, correlation_clusters
 
 CHUNK = 512  # rows made at once
@@ -111,7 +111,7 @@ def neurox(shape: Shape) -> dict:
     for number, rows in enumerate(planted(shape)):
         table[number * CHUNK : number * CHUNK + len(rows)] = rows
     begin = time.perf_counter()
-    found = bench_peers.neurox_clusters(table, shape.threshold, picked(shape))
+    found = peers.neurox_clusters(table, shape.threshold, picked(shape))
     labels, correlation, parts = found
     return {
         "seconds": time.perf_counter() - begin,
@@ -166,7 +166,7 @@ def alone(way: str, shape: Shape) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/found.npz"
         asked = [way, json.dumps(asdict(shape)), file]
-        subprocess.run([sys.executable, "-m", "lib.bench_clusters", *asked], check=True)
+        subprocess.run([sys.executable, "-m", "lib.bench.clusters", *asked], check=True)
         with np.load(file) as found:
             arrays = {name: found[name] for name in ("labels", "correlation")}
             return json.loads(str(found["rest"])) | arrays

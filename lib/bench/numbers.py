@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.bench_report import GB, SUMMED, TARGETS, counted, largest, met, peaks, ratio
+from lib.bench.report import GB, SUMMED, TARGETS, counted, largest, met, peaks, ratio
 
 
 def _checked(record: dict) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lib import figures
-from lib.bench_report import NAMES, ORDER, largest, peaks
+from lib.bench.report import NAMES, ORDER, largest, peaks
 
 POINTS = "offset points"
 PARTS = {

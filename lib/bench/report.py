@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import bench, models, records
+from lib import models, records
+from lib.bench import run
 from lib.errors import BadInput
 
 GB = 1e9
@@ -56,7 +57,7 @@ def read(record: str | Path | None = None) -> dict:
     """
     known = found()
     if record is None and known:
-        here = bench.default_file(models.default_device(), quick=False).stem
+        here = run.default_file(models.default_device(), quick=False).stem
         record = here if here in known else next(iter(known))
     file = known.get(str(record), Path(str(record)))
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""How fast and how large, beside the peers: ``make bench``, or ``python -m lib.bench``.
+"""How fast and how large, beside the peers: ``make bench``, or ``python -m lib.bench.run``.
 
 Three parts, on one model and one text: extraction of word vectors; correlation and clusters at
 the size of a BERT-base; layer CKA and neuron correlation out of one pass. Ways run in turn (A B A B
@@ -22,14 +22,15 @@ from pathlib import Path
 
 import torch
 
-from lib import bench_clusters, bench_peers, bench_vectors, models, records
-from lib.bench_base import MODEL, QUICK, Bench, Sizes, rates
+from lib import models, records
+from lib.bench import clusters, peers, vectors
+from lib.bench.base import MODEL, QUICK, Bench, Sizes, rates
 from lib.errors import BadInput
 
 PARTS = {
-    "clusters": bench_clusters.clusters,
-    "extraction": bench_vectors.extraction,
-    "cka": bench_vectors.cka,
+    "clusters": clusters.clusters,
+    "extraction": vectors.extraction,
+    "cka": vectors.cka,
 }
 
 
@@ -53,7 +54,7 @@ def measure(sizes: Sizes, *, device=None, with_peers: bool = True) -> dict:
         source=found["extraction"].pop("source"),
         seconds=time.perf_counter() - begin,
     )
-    made["versions"] |= bench_peers.versions()
+    made["versions"] |= peers.versions()
     made |= {"threads": torch.get_num_threads(), "cores": os.cpu_count(), "model": MODEL}
     return found | {"sizes": asdict(sizes), "checks": checks, "provenance": made}
 
@@ -85,7 +86,9 @@ def default_file(device, *, quick: bool) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, write the record, and say whether every check held."""
-    parser = argparse.ArgumentParser(prog="python -m lib.bench", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.bench.run", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
     parser.add_argument("--alone", action="store_true", help="measure ours without the peers")
     parser.add_argument("--device", help="default: the GPU where there is one")
@@ -95,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads or os.cpu_count())
     try:
         if not given.alone:
-            bench_peers.check_installed()
+            peers.check_installed()
         sizes = QUICK if given.quick else Sizes()
         record = measure(sizes, device=given.device, with_peers=not given.alone)
     except BadInput as error:
