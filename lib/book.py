@@ -11,11 +11,13 @@ Command line::
 
     python -m lib.book execute NOTEBOOK OUT [-p NAME VALUE]...
     python -m lib.book build PROFILE
+    python -m lib.book figures PROFILE NAME...
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import logging
@@ -31,7 +33,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from lib.errors import BadInput
+from lib.errors import BadInput, one_of
 
 ROOT = Path(__file__).resolve().parents[1]
 GLUED = "application/papermill.record/text/plain"
@@ -231,6 +233,34 @@ def build(profile: str, root: Path = ROOT) -> Path:
     return tree / "_build" / "html" / "index.html"
 
 
+def keep_figures(profile: str, names: list[str], root: Path = ROOT) -> list[Path]:
+    """Copy figures of executed notebooks, by the names pages give them, to where the readme is.
+
+    Returns
+    -------
+    list of Path
+        ``book/_static/readme/<name>.png``.
+
+    Raises
+    ------
+    BadInput
+        If no executed notebook of the profile has a figure of a name.
+    """
+    found = {}
+    for path in sorted((mirror(profile, root) / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+            for output in cell.get("outputs", []):
+                if name and "image/png" in output.get("data", {}):
+                    found[name] = output["data"]["image/png"]
+    folder = root / "book" / "_static" / "readme"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        one_of("figure", name, found)
+        (folder / f"{name}.png").write_bytes(base64.b64decode(found[name]))
+    return [folder / f"{name}.png" for name in names]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module; a ``BadInput`` ends it with one sentence and status 2."""
     parser = argparse.ArgumentParser(prog="python -m lib.book", description=__doc__.split("\n")[0])
@@ -241,10 +271,15 @@ def main(arguments: list[str] | None = None) -> None:
     one.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     whole = commands.add_parser("build", help="build the book from executed notebooks")
     whole.add_argument("profile")
+    kept = commands.add_parser("figures", help="copy figures of executed notebooks for the readme")
+    kept.add_argument("profile")
+    kept.add_argument("names", nargs="+", metavar="name")
     given = parser.parse_args(arguments)
     try:
         if given.command == "build":
             build(given.profile)
+        elif given.command == "figures":
+            print(*keep_figures(given.profile, given.names), sep="\n")
         else:
             values = {name: yaml.safe_load(value) for name, value in given.p}
             cost = execute(given.notebook, given.out, values)
