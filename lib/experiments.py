@@ -95,14 +95,19 @@ def general(settings: Profile, run: Run) -> tuple[dict[str, dict], dict]:
     seconds = time.perf_counter() - begin
     widths = [model.config.hidden_size] * activations.n_layers(model)
     correlation = moments.correlation()
-    labels = correlation_clusters(correlation, settings.thresholds)
+    labels = correlation_clusters(correlation, {*settings.thresholds, EXAMPLE_THRESHOLD})
     counts = {
         "neurons": moments.width,
         "rows": moments.count,
         "sentences": len(sentences),
         "level": level(task),
     }
-    shown = level(task) == "word" and _example(model, tokenizer, moments, correlation, settings)
+    clusters = {threshold: labels[threshold] for threshold in settings.thresholds}
+    example = None
+    if level(task) == "word":
+        pooling = {"level": "word", "pooling": settings.pooling}
+        shown = activations.extract(model, tokenizer, EXAMPLES, **pooling).rows.flatten(1)
+        example = _example(shown, moments, correlation, labels[EXAMPLE_THRESHOLD], widths)
     values = {
         "activations": counts
         | _text_counts(encoded)
@@ -111,8 +116,8 @@ def general(settings: Profile, run: Run) -> tuple[dict[str, dict], dict]:
         | {"batch_difference": _batch_difference(model, tokenizer, sentences[:CHECKED], task)},
         "layer_similarity": counts | {"cka": linear_cka(moments.scatter, widths)},
         "neuron_correlation": counts
-        | _clusters(labels, widths, moments.constant)
-        | {"example": shown or None},
+        | _clusters(clusters, widths, moments.constant)
+        | {"example": example},
     }
     made = {
         "data": task.digest,
@@ -156,8 +161,7 @@ def _padded(groups) -> int:
 
 def _scales(moments: Moments, n_layers: int) -> dict:
     """Root mean square of each layer's neurons, and the part its largest neuron has in it."""
-    variance = moments.scatter.diagonal() / moments.count
-    power = (variance + moments.mean.square()).reshape(n_layers, -1)
+    power = (moments.variance + moments.mean.square()).reshape(n_layers, -1)
     return {
         "rms": power.mean(dim=1).sqrt(),
         "largest_share": power.max(dim=1).values / power.sum(dim=1),
@@ -185,16 +189,14 @@ def _histogram(values: np.ndarray) -> dict[int, int]:
     return {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
 
 
-def _example(model, tokenizer, moments: Moments, correlation: Tensor, settings: Profile) -> dict:
+def _example(rows: Tensor, moments: Moments, correlation: Tensor, labels, widths) -> dict:
     """Neurons of the cluster that spans most layers, on sentences of our own, standardised.
 
     One neuron per layer where there are enough layers, those closest to the rest of the cluster;
     signs are turned so that all correlate positively with the first.
     """
-    labels = correlation_clusters(correlation, [EXAMPLE_THRESHOLD])[EXAMPLE_THRESHOLD]
-    width = model.config.hidden_size
-    n_layers = activations.n_layers(model)
-    window = cluster_windows(labels, [width] * n_layers)
+    width = widths[0]
+    window = cluster_windows(labels, widths)
     names, size = np.unique(labels, return_counts=True)
     chosen = names[np.lexsort((size, window))[-1]]
     members = np.flatnonzero(labels == chosen)
@@ -203,9 +205,7 @@ def _example(model, tokenizer, moments: Moments, correlation: Tensor, settings: 
     shown = [int(best[layer]) for layer in sorted(best)]
     keep = np.unique(np.linspace(0, len(shown) - 1, EXAMPLE_NEURONS).round().astype(int))
     shown = [shown[i] for i in keep]
-    options = {"level": "word", "pooling": settings.pooling}
-    rows = activations.extract(model, tokenizer, EXAMPLES, **options).rows.flatten(1)[:, shown]
-    scale = (moments.scatter.diagonal() / moments.count).sqrt()[shown].cpu()
+    scale = moments.variance.sqrt()[shown].cpu()
     sign = correlation[shown[0], shown].sign().cpu()
     return {
         "cluster_size": len(members),
@@ -213,7 +213,7 @@ def _example(model, tokenizer, moments: Moments, correlation: Tensor, settings: 
         "neurons": [[d // width, d % width] for d in shown],
         "sign": sign,
         "words": EXAMPLES,
-        "values": ((rows - moments.mean[shown].cpu()) / scale * sign).T,
+        "values": ((rows[:, shown] - moments.mean[shown].cpu()) / scale * sign).T,
     }
 
 

@@ -150,11 +150,16 @@ class Moments:
         return scatter
 
     @property
+    def variance(self) -> Tensor:
+        """Variance of each column, shape (D,): the diagonal of scatter / N, without the rest."""
+        self._settled()
+        square = self._square.diagonal() - self._sum.square() / self.count
+        return square.clamp(min=0) / self.count
+
+    @property
     def constant(self) -> Tensor:
         """Columns that never vary, shape (D,): standard deviation below 1e-6 of the mean."""
-        shift = self._settled()
-        variance = (self._square.diagonal() - self._sum.square() / self.count) / self.count
-        return variance <= (1e-6 * (shift + self._sum / self.count)).square()
+        return self.variance <= (1e-6 * self.mean).square()
 
     def correlation(self) -> Tensor:
         """Pearson correlation between any two columns, shape (D, D), in [-1, 1].

@@ -36,6 +36,7 @@ def test_streaming_equals_numpy(batch):
     assert moments.count == 700
     np.testing.assert_allclose(moments.mean, rows.numpy().mean(0), rtol=1e-12)
     np.testing.assert_allclose(moments.scatter / 699, np.cov(rows.numpy().T), rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(moments.variance, rows.numpy().var(0), rtol=1e-10)
     np.testing.assert_allclose(moments.correlation(), np.corrcoef(rows.numpy().T), atol=1e-12)
 
 
