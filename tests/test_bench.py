@@ -95,7 +95,7 @@ def test_without_peers_one_sentence_says_what_to_do(monkeypatch, capsys):
 
 
 def test_pins_of_the_peers_are_those_of_the_requirements():
-    lines = (ROOT / "requirements-run.txt").read_text().splitlines()
+    lines = (ROOT / "requirements-bench.txt").read_text().splitlines()
     assert dict(line.split("==") for line in lines if "==" in line) == peers.PEERS
 
 
