@@ -76,22 +76,22 @@ def scale_curves(table: Table) -> Figure:
 def heat_maps(table: Table, key: str = "cka") -> Figure:
     """Layers against layers, one panel per text and kind of weights, one colour scale for all."""
     cells = cells_of(table)
-    columns = list(dict.fromkeys((model, task) for (model, task, _), _ in cells))
-    rows = list(dict.fromkeys(weights for (_, _, weights), _ in cells))
-    many = len({model for model, _ in columns}) > 1
-    size = (2.9 * len(columns) + 0.8, 2.9 * len(rows) + 0.4)
+    rows = list(dict.fromkeys((model, task) for (model, task, _), _ in cells))
+    columns = list(dict.fromkeys(weights for (_, _, weights), _ in cells))
+    many = len({model for model, _ in rows}) > 1
+    size = (3.1 * len(columns) + 0.9, 3.1 * len(rows) + 0.4)
     figure, grid = plt.subplots(
         len(rows), len(columns), figsize=size, squeeze=False, layout="constrained"
     )
     for (model, task, weights), values in cells:
-        axes = grid[rows.index(weights), columns.index((model, task))]
+        axes = grid[rows.index((model, task)), columns.index(weights)]
         image = _heat_map(axes, mean_and_spread(values, key)[0])
         axes.set_title(f"{cell_name(model, task, many)}, {weights}")
     for axes in grid[:, 0]:
         axes.set_ylabel("layer")
     for axes in grid[-1]:
         axes.set_xlabel("layer (0 = embeddings)")
-    figure.colorbar(image, ax=grid, label="linear CKA", shrink=0.8)
+    figure.colorbar(image, ax=grid, label="linear CKA", shrink=0.5)
     return _finish(figure)
 
 
@@ -108,7 +108,7 @@ def _heat_map(axes: Axes, matrix: np.ndarray):
         elif len(matrix) <= 8:
             tone = "white" if value < 0.5 else "black"
             text = f"{value:.2f}".lstrip("0")
-            axes.text(column, row, text, ha="center", va="center", color=tone, fontsize=7)
+            axes.text(column, row, text, ha="center", va="center", color=tone, fontsize=8)
     return image
 
 
