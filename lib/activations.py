@@ -66,7 +66,8 @@ def _mean_of_pieces(layer: Tensor, batch: Batch) -> Tensor:
 POOLING = {"last": _last_piece, "first": _first_piece, "mean": _mean_of_pieces}
 
 
-def _to(batch: Batch, device) -> Batch:
+def to_device(batch: Batch, device) -> Batch:
+    """Copy a batch to a device."""
     inputs = {key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()}
     return Batch(inputs, batch.first.to(device), batch.last.to(device), batch.where)
 
@@ -134,7 +135,7 @@ def stream(
     size = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
     with tqdm(total=len(encoded.owner), unit="row", disable=not progress, leave=False) as bar:
         for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
-            yield _forward(model, _to(batch, device), chosen, POOLING[pooling]), batch.where
+            yield _forward(model, to_device(batch, device), chosen, POOLING[pooling]), batch.where
             bar.update(len(batch.where))
 
 

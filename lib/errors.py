@@ -11,6 +11,10 @@ class BadInput(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class Diverged(BadInput):
+    """A training whose loss is no longer a number."""
+
+
 def one_of(what: str, value: object, allowed) -> None:
     """Refuse a value that is not among the allowed ones, naming both.
 

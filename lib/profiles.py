@@ -16,12 +16,13 @@ from pathlib import Path
 
 import yaml
 
-from lib import activations, models, tasks
+from lib import activations, dropping, models, tasks
 from lib.errors import BadInput, one_of
 
 ORDERS = ("shuffled", "first")
 WEIGHTS = ("trained", "random")
 SOURCES = ("embedded", "root", "hub")
+GLUE = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("sentence", "pair"))
 
 # What may change a number of an experiment; a record made under other values is not reused.
 PASS = ("data", "order", "words", "sentences", "pooling")
@@ -29,7 +30,10 @@ AFFECTS = {
     "activations": PASS,
     "layer_similarity": PASS,
     "neuron_correlation": (*PASS, "thresholds"),
+    "strategies": ("data", "examples"),
+    "dropping": ("data", "examples", "epochs", "batch", "learning_rate"),
 }
+WHOLE = "whole"  # setting of a run from which no block is dropped
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,31 @@ class Profile:
     order: str = "shuffled"  # how sentences are drawn: shuffled by the seed, or the papers' first
     pooling: str = "last"  # piece that a word's vector is read from
     thresholds: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 10))  # 1 - |r|
+    glue: tuple[str, ...] = ()  # tasks of sentences and pairs on which models are fine-tuned
+    examples: int = 10_000  # at most, of a task's training part, and of its dev and test parts
+    strategies: tuple[str, ...] = tuple(dropping.STRATEGIES)
+    drops: tuple[float, ...] = (1 / 6, 1 / 3, 1 / 2)  # shares of the blocks; papers: 2, 4, 6 of 12
+    epochs: int = 3  # this and the next two: the released recipe
+    batch: int = 8
+    learning_rate: float = 5e-5
     use_records: bool = True  # False computes again what is already recorded
     experiment: str = ""  # the page that asks
 
     def runs(self) -> list[Run]:
-        """The grid: model x task x weights x seed."""
-        grid = itertools.product(self.models, self.tasks, self.weights, self.seeds)
-        return [Run(self.experiment, *cell) for cell in grid]
+        """The grid of the experiment: model x task x setting x seed."""
+        return [Run(self.experiment, *cell) for cell in GRIDS[self.experiment](self)]
+
+    def cuts(self, model: str) -> list[str]:
+        """Settings of a model's runs: ``whole``, and a strategy with how many blocks it drops.
+
+        From the top every number is dropped, by the other strategies the shares of ``drops``.
+        """
+        n, cuts = models.blocks(model), [WHOLE]
+        for strategy in self.strategies:
+            shares = range(1, n) if strategy == "top" else [round(n * s) for s in self.drops]
+            most = dropping.most_dropped(strategy, n)
+            cuts += [f"{strategy} {k}" for k in dict.fromkeys(shares) if 1 <= k <= most]
+        return cuts
 
     def digest(self, run: Run) -> str:
         """Digest of everything, beside the run itself, that its number depends on."""
@@ -84,6 +106,30 @@ class Profile:
         return {"embedded": None, "root": tasks.data_root()}.get(self.data, self.data)
 
 
+def _of_texts(settings: Profile):
+    return itertools.product(settings.models, settings.tasks, settings.weights, settings.seeds)
+
+
+def _of_inputs(settings: Profile):
+    """Nothing is drawn from trained weights, so there one seed is enough."""
+    seeds = settings.seeds[:1]
+    return itertools.product(settings.models, settings.glue, settings.weights, seeds)
+
+
+def _of_cuts(settings: Profile):
+    for model, task in itertools.product(settings.models, settings.glue):
+        for setting, seed in itertools.product(settings.cuts(model), settings.seeds):
+            yield model, task, setting, seed
+
+
+GRIDS = {
+    "activations": _of_texts,
+    "layer_similarity": _of_texts,
+    "neuron_correlation": _of_texts,
+    "strategies": _of_inputs,
+    "dropping": _of_cuts,
+}
+
 TINY = Profile(
     name="tiny",
     purpose="see every experiment work; two laptop cores, no network, minutes",
@@ -93,6 +139,8 @@ TINY = Profile(
     words=6_000,
     sentences=1_000,
     seeds=(0, 1, 2),
+    glue=("sst2", "mrpc"),
+    examples=200,
 )
 SMALL = Profile(
     name="small",
@@ -103,6 +151,7 @@ SMALL = Profile(
     words=150_000,
     sentences=10_000,
     seeds=(0, 1, 2),
+    glue=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
 )
 PAPER = Profile(
     name="paper",
@@ -113,6 +162,8 @@ PAPER = Profile(
     words=150_000,
     sentences=1_000_000,
     seeds=(0, 1, 2),
+    glue=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
+    examples=1_000_000,
 )
 PROFILES = {profile.name: profile for profile in (TINY, SMALL, PAPER)}
 
@@ -145,6 +196,13 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "order": lambda value: one_of("order", value, ORDERS),
     "pooling": lambda value: one_of("pooling", value, activations.POOLING),
     "thresholds": _within("threshold", 0, 1, (int, float)),
+    "glue": lambda value: one_of("task", value, GLUE),
+    "examples": _within("examples", 10, 100_000_000),
+    "strategies": lambda value: one_of("strategy", value, dropping.STRATEGIES),
+    "drops": _within("share of blocks", 0.01, 0.99, float),
+    "epochs": _within("epochs", 1, 100),
+    "batch": _within("batch", 1, 4096),
+    "learning_rate": _within("learning_rate", 1e-8, 1, float),
     "use_records": lambda value: one_of("use_records", value, (True, False)),
 }
 

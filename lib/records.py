@@ -163,7 +163,9 @@ def device_name(device) -> str:
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def provenance(*, device, weights: str, data: str, source: str, **seconds: float) -> dict:
+def provenance(
+    *, device, weights: str, data: str, source: str, precision: str = "float32", **seconds: float
+) -> dict:
     """What a record's numbers come from.
 
     Parameters
@@ -174,13 +176,15 @@ def provenance(*, device, weights: str, data: str, source: str, **seconds: float
         SHA-256 of the model's weights and of the text read.
     source
         Where the text came from, in words.
+    precision
+        Of the model's matrix products.
     seconds
         Wall time: ``seconds`` of the run, and of parts of it under names of their own.
     """
     return {
         "versions": versions(),
         "device": device_name(device),
-        "precision": "float32",
+        "precision": precision,
         "commit": commit(),
         "weights": weights,
         "data": data,

@@ -10,7 +10,6 @@ import datetime
 import json
 import platform
 from collections.abc import Iterable
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -107,24 +106,23 @@ def records(profile: str) -> str:
     """How many runs of each experiment's grid have a record, and what made them."""
     rows = []
     for experiment in settled.AFFECTS:
-        settings = settled.get(profile, experiment)
-        for model in settings.models:
-            for task in settings.tasks:
-                rows += _record(replace(settings, models=(model,), tasks=(task,)))
+        settings, files = settled.get(profile, experiment), {}
+        for run in settings.runs():
+            files.setdefault((run.model, run.task), []).append(run)
+        rows += [row for runs in files.values() for row in _record(settings, runs)]
     return table(rows) if rows else "This profile has no records yet."
 
 
-def _record(settings) -> list[dict]:
+def _record(settings, runs: list) -> list[dict]:
     """One row for the runs of one record file; none where it holds none of them."""
-    runs = settings.runs()
     made = [line for line in (store.made_by(settings, run) for run in runs) if line]
     if not made:
         return []
     return [
         {
             "Experiment": settings.experiment.replace("_", " "),
-            "Model": settings.models[0],
-            "Text": settings.tasks[0],
+            "Model": runs[0].model,
+            "Text": runs[0].task,
             "Runs": f"{len(made)} of {len(runs)}",
             "Device": ", ".join(sorted({line["device"] for line in made})),
             "Seconds": f"{sum(line['seconds'] for line in made):,.0f}",

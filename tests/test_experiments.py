@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, activations, experiments, profiles
+from lib import (
+    BadInput,
+    activations,
+    cutting,
+    experiments,
+    finetune,
+    general,
+    profiles,
+    records,
+)
 from lib.similarity import correlation_clusters, linear_cka
 
 SMALL = {"seeds": [0], "words": 300, "sentences": 60}
@@ -39,10 +48,11 @@ def test_records_equal_the_slow_way(family_folders):
         "tiny", "neuron_correlation", models=[str(family_folders["xlnet"])], tasks=["pos"], **SMALL
     )
     run = settings.runs()[0]
-    sentences, _ = experiments.sample(settings, run)
-    rows = activations.extract(*experiments.load_model(run), sentences, level="word").rows
+    sentences, _ = general.sample(settings, run)
+    rows = activations.extract(*general.load_model(run), sentences, level="word").rows
     rows = rows.flatten(1).double().numpy()
-    found, _ = experiments.general(settings, run)
+    served, _ = general.general(settings, run)
+    found = {other.experiment: values for other, values in served}
     centred = torch.from_numpy(rows - rows.mean(0))
     want = linear_cka(centred.T @ centred, [24] * 4)
     torch.testing.assert_close(found["layer_similarity"]["cka"], want, atol=1e-5, rtol=0)
@@ -62,12 +72,12 @@ def test_the_first_layer_of_sentence_vectors_is_constant_and_said_so(family_fold
 def test_seeds_draw_samples_and_first_takes_the_file_order():
     def sentences(**overrides):
         settings = profiles.get("tiny", "activations", tasks=["topics"], **{**SMALL, **overrides})
-        return experiments.sample(settings, settings.runs()[0])[0]
+        return general.sample(settings, settings.runs()[0])[0]
 
     assert sentences(seeds=[1]) == sentences(seeds=[1])
     assert sentences(seeds=[1]) != sentences(seeds=[2])
     first = sentences(order="first")
-    task = experiments.tasks.load("topics")
+    task = general.tasks.load("topics")
     assert first == [words for words, _ in task.train[: len(first)]]
     assert sum(map(len, first)) <= 300 < sum(map(len, first)) + len(task.train[len(first)][0])
 
@@ -75,12 +85,50 @@ def test_seeds_draw_samples_and_first_takes_the_file_order():
 def test_random_twins_differ_by_seed_and_leave_the_generator_alone(family_folders):
     run = profiles.Run("activations", str(family_folders["bert"]), "pos", "random", 1)
     state = torch.random.get_rng_state()
-    one, again = (experiments.load_model(run)[0].state_dict() for _ in range(2))
+    one, again = (general.load_model(run)[0].state_dict() for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)
     key = "encoder.layer.0.output.dense.weight"
     assert torch.equal(one[key], again[key])
-    other = experiments.load_model(profiles.replace(run, seed=2))[0].state_dict()
+    other = general.load_model(profiles.replace(run, seed=2))[0].state_dict()
     assert not torch.equal(one[key], other[key])
+
+
+CUT = {"glue": ["mrpc"], "examples": 16, "epochs": 1, "seeds": [0]}
+
+
+def test_settings_that_keep_the_same_blocks_are_trained_once(family_folders, monkeypatch):
+    runs, train = [], finetune.run
+    monkeypatch.setattr(finetune, "run", lambda *a, **k: runs.append(k["keep"]) or train(*a, **k))
+    settings = profiles.get("tiny", "dropping", models=[str(family_folders["bert"])], **CUT)
+    table = {run.setting: values for run, values in experiments.fill(settings)}
+    assert list(table) == [run.setting for run in settings.runs()]
+    assert table["whole"]["keep"] == [0, 1, 2] and table["top 1"]["keep"] == [0, 1]
+    assert table["odd 1"] == table["top 1"] and table["even 1"]["keep"] == [0, 2]
+    assert len(runs) == len({tuple(v["keep"]) for v in table.values()}) < len(table)
+    assert all(v["score"] == v["accuracy_and_f1"] for v in table.values())
+    told = [records.made_by(settings, run)["seconds"] for run in settings.runs()]
+    assert sum(seconds > 0 for seconds in told) == len(runs)
+
+
+def test_contribution_follows_the_recorded_similarity(family_folders):
+    settings = profiles.get("tiny", "dropping", models=[str(family_folders["xlnet"])], **CUT)
+    table = {run.setting: values for run, values in experiments.fill(settings)}
+    measured = dict(records.read(profiles.replace(settings, experiment="strategies")))
+    trained = next(v for run, v in measured.items() if run.setting == "trained")
+    most = int(np.argmax(trained["similarity"]))
+    assert table["contribution 1"]["keep"] == [block for block in range(3) if block != most]
+
+
+def test_the_majority_answer_is_scored_as_a_model_is():
+    settings = profiles.get("tiny", "dropping", glue=["sst2", "stsb"])
+    for run in {run.task: run for run in settings.runs()}.values():
+        task = cutting.task_of(settings, run)
+        assert len(task.train) == len(task.test) == 200
+        assert (
+            cutting.majority(task) == 0
+            if run.task == "stsb"
+            else 0.3 < cutting.majority(task) < 0.7
+        )
 
 
 def test_too_few_rows_is_a_sentence():
@@ -89,6 +137,6 @@ def test_too_few_rows_is_a_sentence():
 
 
 def test_a_missing_data_root_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(experiments.tasks, "data_root", lambda: None)
+    monkeypatch.setattr(general.tasks, "data_root", lambda: None)
     with pytest.raises(BadInput, match="REDUNDANCY_DATA"):
         values_of("activations", data="root")

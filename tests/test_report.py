@@ -8,17 +8,18 @@ import pytest
 from lib import BadInput, experiments, figures, profiles, report
 
 matplotlib.use("Agg")
+GENERAL = ("activations", "layer_similarity", "neuron_correlation")
 SMALL = {"words": 300, "sentences": 60}
 
 
 @pytest.fixture(scope="module")
 def tables(family_folders, tmp_path_factory):
-    """Records of two families, two texts and two seeds, for each experiment."""
+    """Records of two families, two texts and two seeds, for each page on general redundancy."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("REDUNDANCY_RESULTS", str(tmp_path_factory.mktemp("results")))
         models = [str(family_folders[family]) for family in ("bert", "xlnet")]
         given = {"models": models, "tasks": ["topics", "sst2"], "seeds": [0, 1], **SMALL}
-        settings = {name: profiles.get("tiny", name, **given) for name in profiles.AFFECTS}
+        settings = {name: profiles.get("tiny", name, **given) for name in GENERAL}
         yield {name: (setting, experiments.fill(setting)) for name, setting in settings.items()}
 
 

