@@ -4,6 +4,7 @@
 #   make test                  set up, run the tests
 #
 #   make book PROFILE=small    the book of another profile, from the records in book/results/
+#   make records PROFILE=small compute the records that lack (hours; needs models and data)
 #   make bench                 measure the benchmark again (minutes; needs the package index)
 #   make lint                  style of code and notebooks
 #   make clean                 remove everything that was made, except .venv
@@ -22,14 +23,18 @@ export HF_HUB_OFFLINE ?= 1
 endif
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: book test bench lint clean
+.PHONY: book records test bench lint clean
 .DELETE_ON_ERROR:
 
+# --nolock: a killed run must not stop the next one; outputs are replaced whole (lib.book).
+GRAPH := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet host progress rules
+
 book: $(READY)
-	@# --nolock: a killed run must not stop the next one; outputs are replaced whole (lib.book).
-	@$(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet host progress rules \
-	  --config profile=$(PROFILE)
+	@$(GRAPH) --config profile=$(PROFILE)
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
+
+records: $(READY)
+	@$(GRAPH) all_records --config profile=$(PROFILE)
 
 test: $(READY)
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

@@ -4,8 +4,11 @@
 #   snakemake --cores 2 --config profile=small             another profile
 #   snakemake --executor slurm --jobs 20 --config profile=paper --default-resources ...
 #
-# At tiny a page computes its whole grid in one process. At the other profiles every record file
-# that lacks runs is first filled by a job of its own: the same notebook for one model and one task.
+#   snakemake all_records --cores 2 --config profile=small the records first; then the book
+#
+# At tiny a page computes its whole grid in one process. At the other profiles a page draws the
+# records there are, and `all_records` fills every record file that lacks runs by a job of its own:
+# the same notebook for one model and one task.
 
 import sys
 from pathlib import Path
@@ -26,20 +29,31 @@ SOURCES = [
 ]
 PYTHON = sys.executable
 
-# One pass over the text serves several pages: the first of them makes the records, the others,
-# which run after it, find them.
-AFTER = {
+# Some runs serve several pages: the first of them makes the records, the others find them.
+SERVED = {
     "02_layer_similarity": "01_activations",
     "03_neuron_correlation": "01_activations",
+    "09_layers_to_spare": "08_dropping",
 }
+AFTER = SERVED | {"08_dropping": "07_strategies"}  # what a page waits for
 
 # Pages that draw other records than those of their own experiment at this profile.
-DRAWN = {"a0_benchmark": "bench/*.json"}
+DRAWN = {"a0_benchmark": "bench/*.json", "09_layers_to_spare": f"{PROFILE}/dropping/*.jsonl"}
+
+# Parameter that names a page's text, and cores of one job, where they are not the usual ones. Small
+# batches hardly gain from a second core; two jobs of one core each are faster.
+TEXTS = {"07_strategies": "tuned_on", "08_dropping": "tuned_on"}
+THREADS = {"08_dropping": 1}
 
 
 def experiment(page):
     """Name of a page's experiment: 02_layer_similarity holds layer_similarity."""
     return page.split("_", 1)[1]
+
+
+def computes(page):
+    """Whether a page may compute; the benchmark never does, and has no such parameter."""
+    return PROFILE == "tiny" or page == "a0_benchmark"
 
 
 def unfinished():
@@ -48,7 +62,7 @@ def unfinished():
         return []
     from lib import profiles, records
 
-    makers = [page for page in PAGES if experiment(page) in profiles.AFFECTS and page not in AFTER]
+    makers = [page for page in PAGES if experiment(page) in profiles.AFFECTS and page not in SERVED]
     grids = {page: profiles.get(PROFILE, experiment(page)) for page in makers}
     return sorted(
         {
@@ -61,7 +75,7 @@ def unfinished():
 
 
 JOBS = {
-    f"{page}/{model.replace('/', '__')}--{task}": (page, model, task)
+    f"{page}/{model.strip('/').replace('/', '__')}--{task}": (page, model, task)
     for page, model, task in unfinished()
 }
 
@@ -69,14 +83,12 @@ JOBS = {
 def page_needs(wildcards):
     """What must be there before a page runs."""
     page = wildcards.page
-    maker = AFTER.get(page, page)
-    before = [f"{TREE}/notebooks/{maker}.ipynb"] if page in AFTER else []
-    jobs = [f"{TREE}/jobs/{name}.ipynb" for name, job in JOBS.items() if job[0] == maker]
+    before = [f"{TREE}/notebooks/{AFTER[page]}.ipynb"] if page in AFTER else []
     drawn = Path("book/results").glob(DRAWN.get(page, f"{PROFILE}/{experiment(page)}/*.jsonl"))
     records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
     fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
-    bench = BENCH if page in DRAWN else []
-    return [f"notebooks/{page}.ipynb", *SHOWN, *bench, *before, *jobs, *records, *fresh]
+    bench = BENCH if page == "a0_benchmark" else []
+    return [f"notebooks/{page}.ipynb", *SHOWN, *bench, *before, *records, *fresh]
 
 
 wildcard_constraints:
@@ -86,6 +98,7 @@ wildcard_constraints:
 localrules:
     fresh,
     book,
+    all_records,
 
 
 rule book:
@@ -99,6 +112,11 @@ rule book:
         f"{TREE}/_build/html/index.html",
     shell:
         "{PYTHON:q} -m lib.book build {PROFILE}"
+
+
+rule all_records:
+    input:
+        [f"{TREE}/jobs/{job}.ipynb" for job in JOBS],
 
 
 # Records of tiny were made by the library as it was: after a change of it they are made anew.
@@ -118,9 +136,11 @@ rule page:
         f"{TREE}/notebooks/{{page}}.ipynb",
     resources:
         mem_mb=4000,
+    params:
+        only=lambda wildcards: "" if computes(wildcards.page) else "-p compute False",
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
-        " -p profile {PROFILE}"
+        " -p profile {PROFILE} {params.only}"
 
 
 rule records:
@@ -131,9 +151,10 @@ rule records:
     params:
         model=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"][1],
         task=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"][2],
-    threads: 4
+        text=lambda wildcards: TEXTS.get(wildcards.page, "tasks"),
+    threads: lambda wildcards: THREADS.get(wildcards.page, 4)
     resources:
         mem_mb=16000,
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
-        " -p profile {PROFILE} -p models '[{params.model}]' -p tasks '[{params.task}]'"
+        " -p profile {PROFILE} -p models '[{params.model}]' -p {params.text} '[{params.task}]'"

@@ -11,15 +11,17 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from lib import cutting, general, models, records
+from lib import general, models, records
+from lib.dropped import runs as dropped
+from lib.errors import BadInput
 from lib.profiles import Profile, Run
 
 MAKERS = {
     "activations": general.general,
     "layer_similarity": general.general,
     "neuron_correlation": general.general,
-    "strategies": cutting.similarity,
-    "dropping": cutting.dropped,
+    "strategies": dropped.similarity,
+    "dropping": dropped.dropped,
 }
 NEEDS = {"dropping": "strategies"}  # whose records an experiment reads
 
@@ -36,9 +38,26 @@ def fill(settings: Profile) -> list[tuple[Run, dict]]:
     -------
     list of (Run, values)
         In the grid's order. What was finished stays recorded if this is stopped.
+
+    Raises
+    ------
+    BadInput
+        If nothing may be computed and no run has a record.
     """
+    if settings.compute:
+        _compute_missing(settings)
+    table = list(records.read(settings))
+    if not table:
+        raise BadInput(
+            f"no run of {settings.experiment!r} has a record under these settings, and compute is "
+            "False; compute them ('make records' does), or choose settings that are recorded"
+        )
+    return table
+
+
+def _compute_missing(settings: Profile) -> None:
     if settings.experiment in NEEDS:
-        fill(replace(settings, experiment=NEEDS[settings.experiment]))
+        _compute_missing(replace(settings, experiment=NEEDS[settings.experiment]))
     missing = [
         run
         for run in settings.runs()
@@ -48,7 +67,6 @@ def fill(settings: Profile) -> list[tuple[Run, dict]]:
     for run in tqdm(missing, unit="run", disable=not missing, leave=False):
         if run not in done:  # one computation can serve several runs
             done |= compute(settings, run)
-    return list(records.read(settings))
 
 
 def compute(settings: Profile, run: Run) -> set[Run]:

@@ -63,14 +63,16 @@ class Profile:
     order: str = "shuffled"  # how sentences are drawn: shuffled by the seed, or the papers' first
     pooling: str = "last"  # piece that a word's vector is read from
     thresholds: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 10))  # 1 - |r|
-    glue: tuple[str, ...] = ()  # tasks of sentences and pairs on which models are fine-tuned
+    tuned_on: tuple[str, ...] = ()  # tasks of sentences and pairs on which models are fine-tuned
     examples: int = 10_000  # at most, of a task's training part, and of its dev and test parts
     strategies: tuple[str, ...] = tuple(dropping.STRATEGIES)
     drops: tuple[float, ...] = (1 / 6, 1 / 3, 1 / 2)  # shares of the blocks; papers: 2, 4, 6 of 12
     epochs: int = 3  # this and the next two: the released recipe
     batch: int = 8
     learning_rate: float = 5e-5
+    restarts: tuple[int, ...] = (0, 1, 2)  # each draws another head, order and dropout
     use_records: bool = True  # False computes again what is already recorded
+    compute: bool = True  # False computes nothing: what has no record is shown as missing
     experiment: str = ""  # the page that asks
 
     def runs(self) -> list[Run]:
@@ -111,14 +113,14 @@ def _of_texts(settings: Profile):
 
 
 def _of_inputs(settings: Profile):
-    """Nothing is drawn from trained weights, so there one seed is enough."""
-    seeds = settings.seeds[:1]
-    return itertools.product(settings.models, settings.glue, settings.weights, seeds)
+    """Nothing is drawn but the random twin and generated text, so one seed is enough."""
+    seeds = settings.restarts[:1]
+    return itertools.product(settings.models, settings.tuned_on, settings.weights, seeds)
 
 
 def _of_cuts(settings: Profile):
-    for model, task in itertools.product(settings.models, settings.glue):
-        for setting, seed in itertools.product(settings.cuts(model), settings.seeds):
+    for model, task in itertools.product(settings.models, settings.tuned_on):
+        for setting, seed in itertools.product(settings.cuts(model), settings.restarts):
             yield model, task, setting, seed
 
 
@@ -139,8 +141,12 @@ TINY = Profile(
     words=6_000,
     sentences=1_000,
     seeds=(0, 1, 2),
-    glue=("sst2", "mrpc"),
-    examples=200,
+    tuned_on=("sst2",),
+    examples=256,
+    drops=(1 / 3, 1 / 2),
+    epochs=4,
+    learning_rate=1e-4,
+    restarts=(0,),
 )
 SMALL = Profile(
     name="small",
@@ -151,7 +157,7 @@ SMALL = Profile(
     words=150_000,
     sentences=10_000,
     seeds=(0, 1, 2),
-    glue=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
+    tuned_on=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
 )
 PAPER = Profile(
     name="paper",
@@ -162,7 +168,7 @@ PAPER = Profile(
     words=150_000,
     sentences=1_000_000,
     seeds=(0, 1, 2),
-    glue=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
+    tuned_on=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
     examples=1_000_000,
 )
 PROFILES = {profile.name: profile for profile in (TINY, SMALL, PAPER)}
@@ -196,14 +202,16 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "order": lambda value: one_of("order", value, ORDERS),
     "pooling": lambda value: one_of("pooling", value, activations.POOLING),
     "thresholds": _within("threshold", 0, 1, (int, float)),
-    "glue": lambda value: one_of("task", value, GLUE),
+    "tuned_on": lambda value: one_of("task", value, GLUE),
     "examples": _within("examples", 10, 100_000_000),
     "strategies": lambda value: one_of("strategy", value, dropping.STRATEGIES),
     "drops": _within("share of blocks", 0.01, 0.99, float),
     "epochs": _within("epochs", 1, 100),
     "batch": _within("batch", 1, 4096),
     "learning_rate": _within("learning_rate", 1e-8, 1, float),
+    "restarts": _within("restart", 0, 2**32 - 1),
     "use_records": lambda value: one_of("use_records", value, (True, False)),
+    "compute": lambda value: one_of("compute", value, (True, False)),
 }
 
 

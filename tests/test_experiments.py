@@ -7,13 +7,13 @@ import torch
 from lib import (
     BadInput,
     activations,
-    cutting,
     experiments,
     finetune,
     general,
     profiles,
     records,
 )
+from lib.dropped import runs
 from lib.similarity import correlation_clusters, linear_cka
 
 SMALL = {"seeds": [0], "words": 300, "sentences": 60}
@@ -93,21 +93,21 @@ def test_random_twins_differ_by_seed_and_leave_the_generator_alone(family_folder
     assert not torch.equal(one[key], other[key])
 
 
-CUT = {"glue": ["mrpc"], "examples": 16, "epochs": 1, "seeds": [0]}
+CUT = {"tuned_on": ["mrpc"], "examples": 16, "epochs": 1, "restarts": [0]}
 
 
 def test_settings_that_keep_the_same_blocks_are_trained_once(family_folders, monkeypatch):
-    runs, train = [], finetune.run
-    monkeypatch.setattr(finetune, "run", lambda *a, **k: runs.append(k["keep"]) or train(*a, **k))
+    seen, train = [], finetune.run
+    monkeypatch.setattr(finetune, "run", lambda *a, **k: seen.append(k["keep"]) or train(*a, **k))
     settings = profiles.get("tiny", "dropping", models=[str(family_folders["bert"])], **CUT)
     table = {run.setting: values for run, values in experiments.fill(settings)}
     assert list(table) == [run.setting for run in settings.runs()]
     assert table["whole"]["keep"] == [0, 1, 2] and table["top 1"]["keep"] == [0, 1]
     assert table["odd 1"] == table["top 1"] and table["even 1"]["keep"] == [0, 2]
-    assert len(runs) == len({tuple(v["keep"]) for v in table.values()}) < len(table)
+    assert len(seen) == len({tuple(v["keep"]) for v in table.values()}) < len(table)
     assert all(v["score"] == v["accuracy_and_f1"] for v in table.values())
     told = [records.made_by(settings, run)["seconds"] for run in settings.runs()]
-    assert sum(seconds > 0 for seconds in told) == len(runs)
+    assert sum(seconds > 0 for seconds in told) == len(seen)
 
 
 def test_contribution_follows_the_recorded_similarity(family_folders):
@@ -120,15 +120,11 @@ def test_contribution_follows_the_recorded_similarity(family_folders):
 
 
 def test_the_majority_answer_is_scored_as_a_model_is():
-    settings = profiles.get("tiny", "dropping", glue=["sst2", "stsb"])
+    settings = profiles.get("tiny", "dropping", tuned_on=["sst2", "stsb"], examples=200)
     for run in {run.task: run for run in settings.runs()}.values():
-        task = cutting.task_of(settings, run)
+        task = runs.task_of(settings, run)
         assert len(task.train) == len(task.test) == 200
-        assert (
-            cutting.majority(task) == 0
-            if run.task == "stsb"
-            else 0.3 < cutting.majority(task) < 0.7
-        )
+        assert runs.majority(task) == 0 if run.task == "stsb" else 0.3 < runs.majority(task) < 0.7
 
 
 def test_too_few_rows_is_a_sentence():

@@ -47,7 +47,7 @@ def kept(settings: Profile, run: Run) -> list[int]:
 def _similarity(settings: Profile, run: Run) -> list[float]:
     """Similarity of the pretrained model's blocks, from the record of ``strategies``."""
     asked = replace(settings, experiment="strategies")
-    measured = Run("strategies", run.model, run.task, "trained", settings.seeds[0])
+    measured = Run("strategies", run.model, run.task, "trained", settings.restarts[0])
     return records.find(asked, measured)["values"]["similarity"]
 
 

@@ -1,0 +1,106 @@
+"""The claims of paper B beside what was measured: one row per claim, with its verdict.
+
+A task counts only if the whole model learned it; where none did, a claim cannot be tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from lib.dropped.report import by_strategy, learned
+from lib.profiles import WHOLE
+from lib.report import task_title, verdict
+
+ROBUST = ("mrpc", "qqp", "stsb")  # paraphrase detection and sentence similarity, of B4
+PRUNED, KEPT = 0.4, 0.98  # B1: at most this share of the blocks goes, this share of the score stays
+HALF_LOSS = 3.28  # B7: points, the larger of its average losses
+THIRD_LOSS = 2.0  # B8: points on every task
+ROUNDING = 1e-9
+
+
+def _extreme(found: pd.DataFrame, strategy: str, most: Callable) -> tuple[list[bool], str]:
+    """Is a strategy the one with the most extreme mean loss, at every number of blocks."""
+    mean = by_strategy(found)
+    holds, told = [], []
+    for _, losses in mean.groupby(level="model", sort=False):
+        for k, column in losses.droplevel("model").items():
+            shared = column.dropna()
+            if strategy in shared and len(shared) > 1:
+                holds.append(bool(shared[strategy] == most(shared)))
+                ends = {name: loss for name, loss in shared.items() if loss == most(shared)}
+                told.append(f"k = {k}: {', '.join(ends)}")
+    return holds, "; ".join(told)
+
+
+def _lowest(found: pd.DataFrame) -> tuple[list[bool], str]:
+    holds, told = _extreme(found, "bottom", max)
+    return holds, f"loses most at {told}" if told else ""
+
+
+def _best(found: pd.DataFrame) -> tuple[list[bool], str]:
+    holds, told = _extreme(found, "top", min)
+    return holds, f"loses least at {told}" if told else ""
+
+
+def _robust(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """With half of the blocks dropped from the top: the named tasks lose less than the others."""
+    half = found[(found["strategy"] == "top") & ((found["share"] - 0.5).abs() < ROUNDING)]
+    kind = half["task"].isin(ROBUST)
+    if not kind.any() or kind.all():
+        return [], "needs tasks of both kinds"
+    named, others = half[kind]["loss"].mean(), half[~kind]["loss"].mean()
+    return [bool(named < others)], f"lose {named:.1f} points, the others {others:.1f}"
+
+
+def _pruned(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """Best share of the score kept by a strategy, in the mean, at the claimed share of blocks."""
+    cut = found[(found["strategy"] != WHOLE) & (found["share"] <= PRUNED + ROUNDING)]
+    if cut.empty:
+        return [], "no cut of that size"
+    cut = cut[cut["share"] > cut.groupby("model")["share"].transform("max") - ROUNDING]
+    kept = cut.groupby(["model", "strategy"], sort=False)["kept"].mean()
+    best = kept.groupby(level="model", sort=False).max()
+    told = f"{kept.idxmax()[1]} keeps {kept.max():.1%} with {cut['share'].max():.0%} dropped"
+    return [bool(value >= KEPT) for value in best], told
+
+
+def _third(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """Mean loss of each task with a third of the blocks dropped from the top."""
+    third = found[(found["strategy"] == "top") & ((found["share"] - 1 / 3).abs() < ROUNDING)]
+    loss = third.groupby("task", sort=False)["loss"].mean()
+    told = ", ".join(f"{task_title(task)} {points:.1f}" for task, points in loss.items())
+    return [bool(points <= THIRD_LOSS) for points in loss], f"points lost: {told}"
+
+
+def _half(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """Mean loss over tasks with half of the blocks dropped from the top, model by model."""
+    half = found[(found["strategy"] == "top") & ((found["share"] - 0.5).abs() < ROUNDING)]
+    loss = half.groupby("model", sort=False)["loss"].mean()
+    told = ", ".join(f"{points:.1f}" for points in loss)
+    return [bool(points <= HALF_LOSS) for points in loss], f"points lost in the mean: {told}"
+
+
+GRID = {"B1": _pruned, "B3": _lowest, "B4": _robust, "B6": _best}
+DEPTH = {"B7": _half, "B8": _third}
+
+
+def _judged(found: pd.DataFrame, tests: dict[str, Callable]) -> pd.DataFrame:
+    able = [task for task, yes in learned(found).items() if yes] if len(found) else []
+    rows = {}
+    for claim, test in tests.items():
+        usable = found[found["task"].isin(able)] if able else None
+        holds, told = test(usable) if able else ([], "no task that the whole model learned")
+        rows[claim] = {"measured": told, "verdict": verdict(holds)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
+
+
+def of_grid(found: pd.DataFrame) -> pd.DataFrame:
+    """Claims on strategies, from :func:`lib.dropped.report.complete` losses."""
+    return _judged(found, GRID)
+
+
+def of_depth(found: pd.DataFrame) -> pd.DataFrame:
+    """Claims on how much can go from the top, from :func:`lib.dropped.report.losses`."""
+    return _judged(found, DEPTH)

@@ -1,0 +1,142 @@
+"""Figures of the pages on dropping blocks, from the tables of :mod:`lib.dropped.report`."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from lib import figures, models
+from lib.profiles import WHOLE
+from lib.report import task_title
+
+GAP = 0.6  # between two strategies, in rows
+
+
+def kept_blocks(kept: pd.DataFrame) -> Figure:
+    """A picture of the strategies: a row per strategy and k, a filled square per block kept."""
+    strategies = list(dict.fromkeys(kept.index.get_level_values(0)))
+    size = (figures.WIDTH, 0.27 * (len(kept) + GAP * len(strategies)) + 0.7)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    places = []
+    for row, ((strategy, _), blocks) in enumerate(kept.iterrows()):
+        places.append(row + GAP * strategies.index(strategy))
+        for block, stays in enumerate(blocks):
+            colour = {"facecolor": "C0"} if stays else {"fill": False, "linestyle": ":"}
+            box = Rectangle((block - 0.4, places[-1] - 0.4), 0.8, 0.8, edgecolor="C0", **colour)
+            axes.add_patch(box)
+    axes.set_yticks(places, [f"{strategy} {k}" for strategy, k in kept.index])
+    axes.set_xticks(range(kept.shape[1]))
+    axes.set(xlabel="block (0 = lowest)", ylabel="strategy and blocks dropped")
+    axes.set(xlim=(-0.6, kept.shape[1] - 0.4), ylim=(places[-1] + 0.6, -0.6))
+    axes.grid(False)
+    return figures._finish(figure)
+
+
+def similarity_curves(found: pd.DataFrame) -> Figure:
+    """Similarity of each block's output with its input, per model and task, and random twins."""
+    figure, axes = plt.subplots(figsize=(figures.WIDTH, 4.4), layout="constrained")
+    names = list(dict.fromkeys(found.index.droplevel("weights")))
+    many = len({model for model, _ in names}) > 1
+    for (model, task, weights), line in found.iterrows():
+        place = names.index((model, task))
+        axes.plot(
+            line.index,
+            line.astype(float),
+            color=f"C{place % 10}",
+            linestyle=figures.LINES[weights],
+            marker=figures.MARKERS[place % len(figures.MARKERS)],
+            fillstyle="full" if weights == "trained" else "none",
+            label=(f"{model}, {task}" if many else task) + (", random" * (weights == "random")),
+        )
+    axes.set(xlabel="block (0 = lowest)", ylabel="cosine of input and output", ylim=(None, 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figures._legend_below(figure, axes)
+    return figures._finish(figure)
+
+
+def _nothing() -> Figure:
+    """An empty frame that says so, where no run of the grid is in yet."""
+    figure, axes = plt.subplots(figsize=(figures.WIDTH, 1), layout="constrained")
+    axes.text(0.5, 0.5, "no run of this grid is in yet", ha="center", va="center")
+    axes.set(xticks=[], yticks=[])
+    return figures._finish(figure)
+
+
+def strategy_curves(mean: pd.DataFrame) -> Figure:
+    """Mean loss of each strategy against the number of blocks dropped, a panel per model."""
+    if mean.empty:
+        return _nothing()
+    names = list(dict.fromkeys(mean.index.get_level_values("model")))
+    size = (figures.WIDTH, 3.6 * len(names) + 0.8)
+    figure, grid = plt.subplots(len(names), 1, figsize=size, squeeze=False, layout="constrained")
+    for axes, model in zip(grid[:, 0], names, strict=True):
+        curves = mean.loc[model].T.items()
+        for place, (strategy, line) in enumerate((name, c.dropna()) for name, c in curves):
+            axes.plot(
+                line.index,
+                line,
+                color=f"C{place}",
+                marker=figures.MARKERS[place % len(figures.MARKERS)],
+                linestyle=("-", "--", ":")[place % 3],
+                label=strategy,
+            )
+        axes.axhline(0, color="0.5", linewidth=1)
+        axes.set(title=models.title(model), xlabel="blocks dropped", ylabel="mean loss (points)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figures._finish(figure)
+
+
+def top_curves(found: pd.DataFrame) -> Figure:
+    """Score against blocks dropped from the top: a panel per task, its majority answer dotted."""
+    top = found[found["strategy"].isin(["top", WHOLE])]
+    if top.empty:
+        return _nothing()
+    tasks, names = top["task"].unique(), list(top["model"].unique())
+    size = (figures.WIDTH, 2.5 * len(tasks) + 0.6)
+    figure, grid = plt.subplots(len(tasks), 1, figsize=size, squeeze=False, layout="constrained")
+    for axes, task in zip(grid[:, 0], tasks, strict=True):
+        rows = top[top["task"] == task]
+        for place, model in enumerate(names):
+            scores = rows[rows["model"] == model].groupby("k")["score"].agg(["mean", "std"])
+            axes.errorbar(
+                scores.index,
+                100 * scores["mean"],
+                100 * scores["std"].fillna(0),
+                color=f"C{place}",
+                marker=figures.MARKERS[place % len(figures.MARKERS)],
+                label=models.title(model),
+            )
+        axes.axhline(100 * rows["majority"].mean(), color="0.4", linestyle=":", label="majority")
+        axes.set(title=task_title(task), xlabel="blocks dropped from the top", ylabel="score")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figures._finish(figure)
+
+
+def loss_map(found: pd.DataFrame, model: str) -> Figure:
+    """Loss of each cut on each task for one model, in numbers and shades; blank where missing."""
+    cut = found[(found["strategy"] != WHOLE) & (found["model"] == model)]
+    if cut.empty:
+        return _nothing()
+    mean = cut.pivot_table(index=["strategy", "k"], columns="task", values="loss", sort=False)
+    size = (figures.WIDTH, 0.3 * len(mean) + 1.4)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    shown, most = mean.to_numpy(), max(np.nanmax(np.abs(mean.to_numpy())), 1e-9)
+    axes.set_facecolor("0.85")
+    image = axes.imshow(shown, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
+    for (row, column), value in np.ndenumerate(shown):
+        if not np.isnan(value):
+            tone = "white" if abs(value) > 0.7 * most else "black"
+            place = {"ha": "center", "va": "center", "color": tone, "fontsize": 8}
+            axes.text(column, row, f"{value:.1f}", **place)
+    axes.set_yticks(range(len(mean)), [f"{strategy} {k}" for strategy, k in mean.index])
+    axes.set_xticks(range(mean.shape[1]), [task_title(t) for t in mean.columns], rotation=30)
+    axes.set_ylabel("strategy and blocks dropped")
+    axes.grid(False)
+    figure.colorbar(image, ax=axes, label="loss (points)", shrink=0.6)
+    return figures._finish(figure)
