@@ -34,7 +34,7 @@ class Text:
         self.encoded = batches.encode(self.model, self.tokenizer, self.sentences, level="word")
         options = {"batch_tokens": activations.BATCH_TOKENS[bench.device.type]}
         made = batches.batches(self.encoded, self.model, self.tokenizer, **options)
-        self.batches = [activations._to(batch, bench.device) for batch in made]
+        self.batches = [activations.to_device(batch, bench.device) for batch in made]
         self.n_layers = activations.n_layers(self.model)
         self.width = self.model.config.hidden_size
 
