@@ -1,10 +1,12 @@
-"""The redundancy companion: how much of a pretrained transformer is redundant, and what can go.
+r"""The redundancy companion: how much of a pretrained transformer is redundant, and what can go.
 
 The data flow is the folder listing::
 
     text -> batches -> activations -> moments -> similarity -> records -> report -> page
      tasks   (B, T)     (N, L, H)      (D, D)    CKA, corr      .jsonl    tables,
-                                                 clusters                 figures
+       \                                         clusters          /      figures
+        -> dropping -> training -> finetune ----------------------
+           blocks      updates     scores
 
 One letter code in every comment, docstring and error:
 

@@ -150,7 +150,8 @@ def can_go(found: pd.DataFrame, tolerances: Sequence[float]) -> pd.DataFrame:
     mean = top.pivot_table(index=["model", "task"], columns="k", values="loss", sort=False)
     rows = {
         (models.title(model), task_title(task)): {
-            f"{points:g} points": _run_length(line.dropna() <= points) for points in tolerances
+            f"{points:g} point{'s' * (points != 1)}": _run_length(line.dropna() <= points)
+            for points in tolerances
         }
         for (model, task), line in mean.iterrows()
     }
