@@ -10,11 +10,14 @@ from lib.errors import BadInput
 
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in profiles.AFFECTS]
+CLUSTERS, CUTS = "03_neuron_correlation", "08_dropping"
 WRONG = {
-    "name": ("thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile, "),
-    "model": ("models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
-    "task": ("tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
-    "number": ("thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
+    "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile"),
+    "model": (CLUSTERS, "models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
+    "task": (CLUSTERS, "tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
+    "number": (CLUSTERS, "thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
+    "strategy": (CUTS, "strategies", ["topp"], "strategy 'topp' is not known; valid: top, bottom"),
+    "share": (CUTS, "drops", [1.5], "share of blocks 1.5 is out of range; valid: 0.01 to 0.99"),
 }
 
 
@@ -52,8 +55,8 @@ def test_a_second_run_from_another_folder_changes_no_record(path, executed, tmp_
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_parameter_stops_in_one_sentence(what, tmp_path, monkeypatch):
     monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
-    name, value, sentence = WRONG[what]
-    path = book.ROOT / "notebooks" / "03_neuron_correlation.ipynb"
+    page, name, value, sentence = WRONG[what]
+    path = book.ROOT / "notebooks" / f"{page}.ipynb"
     with pytest.raises(BadInput, match=sentence) as caught:
         book.execute(path, tmp_path / "out.ipynb", {name: value})
     assert "\n" not in str(caught.value)
