@@ -17,14 +17,14 @@ def settings(**overrides):
     return profiles.get("small", "dropping", **given)
 
 
-def planted(grid, cost=COST, *, majority=0.5, whole=0.9, robust=1.0):
+def planted(grid, cost=COST, *, constant=0.5, whole=0.9, robust=1.0):
     """A record per run: every block dropped costs as many points as the strategy says."""
     table = []
     for run in grid.runs():
         strategy, k = (run.setting + " 0").split()[:2] if run.setting != WHOLE else ("top", 0)
         points = cost[strategy] * int(k) * (robust if run.task in claims.ROBUST else 1.0)
         score = whole + 0.001 * run.seed - points / 100
-        table.append((run, {"score": score, "majority": majority}))
+        table.append((run, {"score": score, "constant": constant}))
     return table
 
 
@@ -84,7 +84,7 @@ def test_claimed_shares_and_losses_are_thresholds(points, b1, b7, b8):
 
 
 def test_a_task_that_was_not_learned_proves_nothing():
-    found = report.losses(planted(settings(), majority=0.88))
+    found = report.losses(planted(settings(), constant=0.88))
     assert set(claims.of_grid(found)["verdict"]) == {"cannot be tested"}
     assert set(claims.of_grid(found.iloc[:0])["verdict"]) == {"cannot be tested"}
 
@@ -93,7 +93,7 @@ def test_blocks_to_spare_end_before_the_first_loss_that_is_too_large():
     grid = settings(tuned_on=["rte"], restarts=[0])
     lost = {0: 0, 1: 0.5, 2: 2.5, 3: 0.9, 4: 9, 5: 9}
     table = [
-        (run, {"score": 0.9 - lost[k] / 100, "majority": 0.5})
+        (run, {"score": 0.9 - lost[k] / 100, "constant": 0.5})
         for run in grid.runs()
         for k in [0 if run.setting == WHOLE else int(run.setting.split()[1])]
         if run.setting.split()[0] in (WHOLE, "top")

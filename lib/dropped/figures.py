@@ -58,10 +58,10 @@ def similarity_curves(found: pd.DataFrame) -> Figure:
     return figures._finish(figure)
 
 
-def _nothing() -> Figure:
-    """An empty frame that says so, where no run of the grid is in yet."""
+def _nothing(what: str = "no run of this grid is in yet") -> Figure:
+    """An empty frame that says why it is empty."""
     figure, axes = plt.subplots(figsize=(figures.WIDTH, 1), layout="constrained")
-    axes.text(0.5, 0.5, "no run of this grid is in yet", ha="center", va="center")
+    axes.text(0.5, 0.5, what, ha="center", va="center")
     axes.set(xticks=[], yticks=[])
     return figures._finish(figure)
 
@@ -69,7 +69,7 @@ def _nothing() -> Figure:
 def strategy_curves(mean: pd.DataFrame) -> Figure:
     """Mean loss of each strategy against the number of blocks dropped, a panel per model."""
     if mean.empty:
-        return _nothing()
+        return _nothing("no task has all of its cuts in yet")
     names = list(dict.fromkeys(mean.index.get_level_values("model")))
     size = (figures.WIDTH, 3.6 * len(names) + 0.8)
     figure, grid = plt.subplots(len(names), 1, figsize=size, squeeze=False, layout="constrained")
@@ -92,7 +92,7 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
 
 
 def top_curves(found: pd.DataFrame) -> Figure:
-    """Score against blocks dropped from the top: a panel per task, its majority answer dotted."""
+    """Score against blocks dropped from the top: a panel per task, the best constant answer dotted."""
     top = found[found["strategy"].isin(["top", WHOLE])]
     if top.empty:
         return _nothing()
@@ -111,7 +111,9 @@ def top_curves(found: pd.DataFrame) -> Figure:
                 marker=figures.MARKERS[place % len(figures.MARKERS)],
                 label=models.title(model),
             )
-        axes.axhline(100 * rows["majority"].mean(), color="0.4", linestyle=":", label="majority")
+        axes.axhline(
+            100 * rows["constant"].mean(), color="0.4", linestyle=":", label="constant answer"
+        )
         axes.set(title=task_title(task), xlabel="blocks dropped from the top", ylabel="score")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -15,7 +15,7 @@ from lib import dropping, models
 from lib.profiles import WHOLE, Profile
 from lib.report import Table, task_title
 
-COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "majority"]
+COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]
 
 
 def kept_table(n_blocks: int, ks: Sequence[int], similarity: Sequence[float]) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def losses(table: Table) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``model``, ``task``, ``strategy``, ``k``, ``share`` (of the blocks dropped),
-        ``seed``, ``score``, ``loss`` (points), ``kept`` (share of the score), ``majority``. A run
+        ``seed``, ``score``, ``loss`` (points), ``kept`` (share of the score), ``constant``. A run
         whose whole model is not in is left out.
     """
     whole = {(r.model, r.task, r.seed): v["score"] for r, v in table if r.setting == WHOLE}
@@ -80,7 +80,7 @@ def losses(table: Table) -> pd.DataFrame:
                 "score": values["score"],
                 "loss": 100 * (whole[cell] - values["score"]),
                 "kept": values["score"] / whole[cell] if whole[cell] > 0 else np.nan,
-                "majority": values["majority"],
+                "constant": values["constant"],
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -96,7 +96,7 @@ def complete(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
-    """How much of each task's grid is in, the whole model's score and the majority answer's."""
+    """How much of each task's grid is in, the whole model's score and that of the best constant answer."""
     able, rows = learned(found), {}
     for model in settings.models:
         for task in settings.tuned_on:
@@ -105,7 +105,7 @@ def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
             rows[models.title(model), task_title(task)] = {
                 "runs in": f"{len(here)} of {len(settings.cuts(model)) * len(settings.restarts)}",
                 "whole model": _mean_pm(whole["score"]),
-                "commonest answer": _mean_pm(whole["majority"].drop_duplicates()),
+                "constant answer": _mean_pm(whole["constant"].drop_duplicates()),
                 "learned": "yes" if able.get(task) else "not run" if here.empty else "no",
             }
     frame = pd.DataFrame(rows).T
@@ -167,6 +167,6 @@ def _run_length(within: pd.Series) -> int:
 
 
 def learned(found: pd.DataFrame, points: float = 5.0) -> dict[str, bool]:
-    """Tasks on which the whole model beats the majority answer by some points, in the mean."""
+    """Tasks on which the whole model beats every constant answer by some points, in the mean."""
     whole = found[found["strategy"] == WHOLE].groupby("task", sort=False)
-    return dict(100 * (whole["score"].mean() - whole["majority"].mean()) > points)
+    return dict(100 * (whole["score"].mean() - whole["constant"].mean()) > points)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,19 +57,18 @@ def dropped(settings: Profile, run: Run) -> Found:
     options = {"recipe": recipe, "seed": run.seed, "device": device, "progress": True}
     file = _checkpoint(settings, run)
     values = finetune.run(run.model, task, keep=keep, checkpoint=file, **options)
-    values |= {"score": next(iter(values.values())), "keep": keep, "majority": majority(task)}
+    values |= {"score": next(iter(values.values())), "keep": keep, "constant": constant(task)}
     same = [replace(run, setting=setting) for setting in settings.cuts(run.model)]
     made = {"data": task.digest, "source": task.source, "device": device}
     made |= {"precision": training.products(device, recipe.precision)}
     return [(other, values) for other in same if kept(settings, other) == keep], made
 
 
-def majority(task: tasks.Task) -> float:
-    """Score of the answer that is commonest in training, or of their mean: no model at all."""
-    labels = [label for _, label in task.train]
-    answer = Counter(labels).most_common(1)[0][0] if task.labels else float(np.mean(labels))
+def constant(task: tasks.Task) -> float:
+    """Best score on the test part of giving one and the same answer: no model at all."""
     gold = [label for _, label in task.test]
-    return next(iter(tasks.score(task, [answer] * len(gold), gold).values()))
+    answers = task.labels or (float(np.mean(gold)),)
+    return max(next(iter(tasks.score(task, [a] * len(gold), gold).values())) for a in answers)
 
 
 def _checkpoint(settings: Profile, run: Run) -> Path:
