@@ -92,7 +92,7 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
 
 
 def top_curves(found: pd.DataFrame) -> Figure:
-    """Score against blocks dropped from the top: a panel per task, the best constant answer dotted."""
+    """Score against blocks dropped from the top, a panel per task; a constant answer dotted."""
     top = found[found["strategy"].isin(["top", WHOLE])]
     if top.empty:
         return _nothing()

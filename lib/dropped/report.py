@@ -96,7 +96,7 @@ def complete(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
-    """How much of each task's grid is in, the whole model's score and that of the best constant answer."""
+    """How much of each task's grid is in, the whole model's score and a constant answer's."""
     able, rows = learned(found), {}
     for model in settings.models:
         for task in settings.tuned_on:
