@@ -56,28 +56,29 @@ def computes(page):
     return PROFILE == "tiny" or page == "a0_benchmark"
 
 
-def unfinished():
-    """(page, model, task) of every record file that lacks runs of this profile's grid."""
+def jobs():
+    """Every record file of this profile's grid: name of its job, and (page, model, task, lacks runs).
+
+    The name holds the digest of the settings, so that other settings are another job.
+    """
     if PROFILE == "tiny":
-        return []
+        return {}
     from lib import profiles, records
 
-    makers = [page for page in PAGES if experiment(page) in profiles.AFFECTS and page not in SERVED]
-    grids = {page: profiles.get(PROFILE, experiment(page)) for page in makers}
-    return sorted(
-        {
-            (page, run.model, run.task)
-            for page, settings in grids.items()
-            for run in settings.runs()
-            if records.find(settings, run) is None
-        }
-    )
+    found = {}
+    for page in PAGES:
+        if experiment(page) not in profiles.AFFECTS or page in SERVED:
+            continue
+        settings = profiles.get(PROFILE, experiment(page))
+        for run in settings.runs():
+            file = records.path(PROFILE, run).stem
+            name = f"{page}/{file}--{settings.digest(run)}"
+            lacking = found.get(name, (False,))[-1] or records.find(settings, run) is None
+            found[name] = (page, run.model, run.task, lacking)
+    return found
 
 
-JOBS = {
-    f"{page}/{model.strip('/').replace('/', '__')}--{task}": (page, model, task)
-    for page, model, task in unfinished()
-}
+JOBS = jobs()
 
 
 def page_needs(wildcards):
@@ -116,7 +117,7 @@ rule book:
 
 rule all_records:
     input:
-        [f"{TREE}/jobs/{job}.ipynb" for job in JOBS],
+        [f"{TREE}/jobs/{name}.ipynb" for name, (*_, lacking) in JOBS.items() if lacking],
 
 
 # Records of tiny were made by the library as it was: after a change of it they are made anew.
