@@ -29,7 +29,7 @@ sns.set_theme(
 )
 
 
-def _finish(figure: Figure) -> Figure:
+def finish(figure: Figure) -> Figure:
     """Leave the figure to the cell that asked for it, so that it is not shown twice."""
     plt.close(figure)
     return figure
@@ -61,7 +61,7 @@ def _curves(axes: Axes, table: Table, key: str, *, shift: float = 0.0) -> None:
         )
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
     """Trained weights in the first column, random ones in the second."""
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=_is_random)
     figure.legend(*zip(*entries, strict=True), loc="outside lower center", ncols=2)
@@ -80,8 +80,8 @@ def scale_curves(table: Table) -> Figure:
     upper.set(ylabel="root mean square", ylim=(0, None))
     lower.set(ylabel="largest neuron's share", ylim=(0, 1))
     lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend_below(figure, upper)
-    return _finish(figure)
+    legend_below(figure, upper)
+    return finish(figure)
 
 
 def heat_maps(table: Table, key: str = "cka") -> Figure:
@@ -103,7 +103,7 @@ def heat_maps(table: Table, key: str = "cka") -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("layer (0 = embeddings)")
     figure.colorbar(image, ax=grid, label="linear CKA", shrink=0.5)
-    return _finish(figure)
+    return finish(figure)
 
 
 def _heat_map(axes: Axes, matrix: np.ndarray):
@@ -131,7 +131,7 @@ def neighbour_curves(table: Table) -> Figure:
     _layer_axis(axes, len(pairs[0][1]["next"]), "layer, compared with the one above it")
     axes.set(ylabel="linear CKA", ylim=(0, 1.02))
     axes.legend(loc="lower left", ncols=2, fontsize=9)
-    return _finish(figure)
+    return finish(figure)
 
 
 def cluster_curves(table: Table) -> Figure:
@@ -147,8 +147,8 @@ def cluster_curves(table: Table) -> Figure:
         axes.set_xticks(range(len(table[0][1]["clusters"])), table[0][1]["clusters"])
         axes.set(xlabel="clustering threshold on 1 - |r|", ylabel="redundant neurons", ylim=(0, 1))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend_below(figure, pair[0])
-    return _finish(figure)
+    legend_below(figure, pair[0])
+    return finish(figure)
 
 
 def _panels(table: Table, weights: str) -> tuple[Figure, list[Axes], list]:
@@ -185,7 +185,7 @@ def size_bars(table: Table, *, weights: str = "trained") -> Figure:
         axes.grid(False)
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, title="neurons in the cluster")
-    return _finish(figure)
+    return finish(figure)
 
 
 def _size_shares(values: dict) -> list[list[float]]:
@@ -211,7 +211,7 @@ def window_bars(table: Table, threshold: float) -> Figure:
     top = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(0, top)
-    return _finish(figure)
+    return finish(figure)
 
 
 def _window_counts(values: dict, threshold: float) -> np.ndarray:
@@ -238,4 +238,4 @@ def example_lines(example: dict) -> Figure:
         axes.set_ylabel("standard deviations")
         begin += len(words)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return _finish(figure)
+    return finish(figure)

@@ -37,7 +37,7 @@ def throughput_bars(record: dict) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("words a second")
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def memory_lines(record: dict) -> Figure:
@@ -51,7 +51,7 @@ def memory_lines(record: dict) -> Figure:
     axes.set(xlabel="rows", ylabel="peak memory (GB)", ylim=(0, None))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend()
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def time_bars(record: dict) -> Figure:
@@ -71,7 +71,7 @@ def time_bars(record: dict) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("seconds")
     figure.legend(loc="outside lower center", ncols=len(names))
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def _with_rest(entry: dict) -> dict[str, float]:

@@ -33,7 +33,7 @@ def kept_blocks(kept: pd.DataFrame) -> Figure:
     axes.set(xlabel="block (0 = lowest)", ylabel="strategy and blocks dropped")
     axes.set(xlim=(-0.6, kept.shape[1] - 0.4), ylim=(places[-1] + 0.6, -0.6))
     axes.grid(False)
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def similarity_curves(found: pd.DataFrame) -> Figure:
@@ -54,8 +54,8 @@ def similarity_curves(found: pd.DataFrame) -> Figure:
         )
     axes.set(xlabel="block (0 = lowest)", ylabel="cosine of input and output", ylim=(None, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figures._legend_below(figure, axes)
-    return figures._finish(figure)
+    figures.legend_below(figure, axes)
+    return figures.finish(figure)
 
 
 def _nothing(what: str = "no run of this grid is in yet") -> Figure:
@@ -63,7 +63,7 @@ def _nothing(what: str = "no run of this grid is in yet") -> Figure:
     figure, axes = plt.subplots(figsize=(figures.WIDTH, 1), layout="constrained")
     axes.text(0.5, 0.5, what, ha="center", va="center")
     axes.set(xticks=[], yticks=[])
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def strategy_curves(mean: pd.DataFrame) -> Figure:
@@ -88,7 +88,7 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
         axes.set(title=models.title(model), xlabel="blocks dropped", ylabel="mean loss (points)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def top_curves(found: pd.DataFrame) -> Figure:
@@ -117,7 +117,7 @@ def top_curves(found: pd.DataFrame) -> Figure:
         axes.set(title=task_title(task), xlabel="blocks dropped from the top", ylabel="score")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figures._finish(figure)
+    return figures.finish(figure)
 
 
 def loss_map(found: pd.DataFrame, model: str) -> Figure:
@@ -141,4 +141,4 @@ def loss_map(found: pd.DataFrame, model: str) -> Figure:
     axes.set_ylabel("strategy and blocks dropped")
     axes.grid(False)
     figure.colorbar(image, ax=axes, label="loss (points)", shrink=0.6)
-    return figures._finish(figure)
+    return figures.finish(figure)
