@@ -72,6 +72,11 @@ def to_device(batch: Batch, device) -> Batch:
     return Batch(inputs, batch.first.to(device), batch.last.to(device), batch.where)
 
 
+def batch_size(device: torch.device) -> int:
+    """Padded tokens of a batch, where nothing else is asked for."""
+    return BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
+
+
 def n_layers(model) -> int:
     """L: blocks of a model plus the embedding layer."""
     return model.config.num_hidden_layers + 1
@@ -132,7 +137,7 @@ def stream(
     if model.training:
         raise BadInput("the model is in training mode, where dropout changes rows; call .eval()")
     chosen, device = _checked_layers(model, layers), next(model.parameters()).device
-    size = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
+    size = batch_tokens or batch_size(device)
     with tqdm(total=len(encoded.owner), unit="row", disable=not progress, leave=False) as bar:
         for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
             yield _forward(model, to_device(batch, device), chosen, POOLING[pooling]), batch.where

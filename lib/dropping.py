@@ -67,7 +67,7 @@ def most_similar(similarity: Sequence[float]) -> list[int]:
 def most_dropped(strategy: str, n_blocks: int) -> int:
     """How many of ``n_blocks`` blocks a strategy can drop: one always stays."""
     one_of("strategy", strategy, STRATEGIES)
-    return max(n_blocks // 2, 0) if strategy in ALTERNATE else n_blocks - 1
+    return n_blocks // 2 if strategy in ALTERNATE else n_blocks - 1
 
 
 def blocks_to_keep(
@@ -184,19 +184,19 @@ def drop_blocks(model, keep: Sequence[int]):
         If a block is named twice or does not exist, if none is left, or for an architecture not
         in the table.
     """
-    keep, total = _checked(keep, n_blocks(model)), n_blocks(model)
-    if family(model).blocks is None:
+    keep, kind = _checked(keep, n_blocks(model)), family(model)
+    if kind.blocks is None:
         if getattr(model.config, "num_hidden_groups", 1) > 1:
             raise BadInput("blocks of several shared groups cannot be dropped; one group can")
     else:
         blocks = _block_list(model)
-        for block in sorted(set(range(total)) - set(keep), reverse=True):
+        for block in sorted(set(range(len(blocks))) - set(keep), reverse=True):
             del blocks[block]
         _renumber(blocks)
-    setattr(model.config, family(model).count, len(keep))
+    setattr(model.config, kind.count, len(keep))
     for module in model.modules():  # XLNet and DistilBERT count their blocks in a module too
-        if family(model).count in vars(module):
-            setattr(module, family(model).count, len(keep))
+        if kind.count in vars(module):
+            setattr(module, kind.count, len(keep))
     return model
 
 

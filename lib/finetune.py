@@ -41,7 +41,7 @@ def predict(
     Batches hold ``batch_tokens`` padded tokens of sentences of like length; results do not depend
     on them beyond rounding.
     """
-    size = batch_tokens or activations.BATCH_TOKENS[model.device.type]
+    size = batch_tokens or activations.batch_size(model.device)
     encoded = batches.encode(model, tokenizer, sentences, level="sentence", max_length=max_length)
     found = torch.empty(len(sentences), model.config.num_labels)
     for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):

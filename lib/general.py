@@ -31,6 +31,8 @@ EXAMPLE_NEURONS = 5
 COUNTED_BATCH = 2048  # padded tokens of a batch when padding is counted, whatever device computes
 CHECKED = 16  # sentences on which batches are compared with one at a time
 
+Found = tuple[list[tuple[Run, dict]], dict]  # runs served with their values, and what made them
+
 
 def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
     """Training sentences of a run, drawn by its seed, up to the profile's number of rows.
@@ -77,7 +79,7 @@ def moments_of(model, tokenizer, encoded: batches.Encoded, **options) -> Moments
 
 
 @torch.inference_mode()
-def general(settings: Profile, run: Run) -> tuple[list[tuple[Run, dict]], dict]:
+def general(settings: Profile, run: Run) -> Found:
     """Values of the three pages on general redundancy, from one pass over one text.
 
     Returns

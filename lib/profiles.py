@@ -47,6 +47,12 @@ class Run:
     seed: int
 
 
+def cut_of(setting: str) -> tuple[str, int]:
+    """Strategy and number of blocks dropped of a setting such as ``top 2``; 0 of ``whole``."""
+    strategy, _, k = setting.partition(" ")
+    return strategy, int(k or 0)
+
+
 @dataclass(frozen=True)
 class Profile:
     """What is run: one line per choice, the same for every page that has use for it."""

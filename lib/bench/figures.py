@@ -26,7 +26,7 @@ def throughput_bars(record: dict) -> Figure:
     speed = [ways[way]["words"] / np.array(ways[way]["seconds"]) for way in shown]
     middle = np.array([np.median(s) for s in speed])
     spread = np.abs([[m - s.min(), s.max() - m] for m, s in zip(middle, speed, strict=True)]).T
-    figure, axes = plt.subplots(figsize=(6, 0.6 * len(shown) + 1), layout="constrained")
+    figure, axes = plt.subplots(figsize=(figures.WIDTH, 0.6 * len(shown) + 1), layout="constrained")
     colours = ["C7" if w == "forward" else "C1" if "NeuroX" in w else "C0" for w in shown]
     axes.barh([NAMES.get(w, w) for w in shown], middle, xerr=spread, color=colours)
     for row, (m, reached) in enumerate(zip(middle, middle + spread[1], strict=True)):
@@ -42,7 +42,7 @@ def throughput_bars(record: dict) -> Figure:
 
 def memory_lines(record: dict) -> Figure:
     """Peak memory against the number of rows."""
-    figure, axes = plt.subplots(figsize=(6, 3.8), layout="constrained")
+    figure, axes = plt.subplots(figsize=(figures.WIDTH, 3.8), layout="constrained")
     for place, way in enumerate(way for way in ("ours", "NeuroX") if peaks(record, way)):
         peak = peaks(record, way)
         axes.plot(list(peak), list(peak.values()), "-" if place == 0 else "--",
@@ -56,7 +56,7 @@ def memory_lines(record: dict) -> Figure:
 
 def time_bars(record: dict) -> Figure:
     """Where the time of correlation and clusters goes, at most rows."""
-    figure, axes = plt.subplots(figsize=(6, 2.8), layout="constrained")
+    figure, axes = plt.subplots(figsize=(figures.WIDTH, 2.8), layout="constrained")
     entries = [entry for way in ("ours", "NeuroX") if (entry := largest(record, way))]
     parts = [_with_rest(entry) for entry in entries]
     names = [name for name in PARTS if any(name in part for part in parts)]

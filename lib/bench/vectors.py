@@ -32,7 +32,7 @@ class Text:
         self.source, self.digest = task.source, task.digest
         self.model, self.tokenizer = _loaded(bench.device)
         self.encoded = batches.encode(self.model, self.tokenizer, self.sentences, level="word")
-        options = {"batch_tokens": activations.BATCH_TOKENS[bench.device.type]}
+        options = {"batch_tokens": activations.batch_size(bench.device)}
         made = batches.batches(self.encoded, self.model, self.tokenizer, **options)
         self.batches = [activations.to_device(batch, bench.device) for batch in made]
         self.n_layers = activations.n_layers(self.model)

@@ -44,9 +44,14 @@ def _best(found: pd.DataFrame) -> tuple[list[bool], str]:
     return holds, f"loses least at {told}" if told else ""
 
 
+def _from_top(found: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Runs from which this share of the blocks was dropped from the top."""
+    return found[(found["strategy"] == "top") & ((found["share"] - share).abs() < ROUNDING)]
+
+
 def _robust(found: pd.DataFrame) -> tuple[list[bool], str]:
     """With half of the blocks dropped from the top: the named tasks lose less than the others."""
-    half = found[(found["strategy"] == "top") & ((found["share"] - 0.5).abs() < ROUNDING)]
+    half = _from_top(found, 1 / 2)
     kind = half["task"].isin(ROBUST)
     if not kind.any() or kind.all():
         return [], "needs tasks of both kinds"
@@ -68,7 +73,7 @@ def _pruned(found: pd.DataFrame) -> tuple[list[bool], str]:
 
 def _third(found: pd.DataFrame) -> tuple[list[bool], str]:
     """Mean loss of each task with a third of the blocks dropped from the top."""
-    third = found[(found["strategy"] == "top") & ((found["share"] - 1 / 3).abs() < ROUNDING)]
+    third = _from_top(found, 1 / 3)
     loss = third.groupby("task", sort=False)["loss"].mean()
     told = ", ".join(f"{task_title(task)} {points:.1f}" for task, points in loss.items())
     return [bool(points <= THIRD_LOSS) for points in loss], f"points lost: {told}"
@@ -76,7 +81,7 @@ def _third(found: pd.DataFrame) -> tuple[list[bool], str]:
 
 def _half(found: pd.DataFrame) -> tuple[list[bool], str]:
     """Mean loss over tasks with half of the blocks dropped from the top, model by model."""
-    half = found[(found["strategy"] == "top") & ((found["share"] - 0.5).abs() < ROUNDING)]
+    half = _from_top(found, 1 / 2)
     loss = half.groupby("model", sort=False)["loss"].mean()
     told = ", ".join(f"{points:.1f}" for points in loss)
     return [bool(points <= HALF_LOSS) for points in loss], f"points lost in the mean: {told}"

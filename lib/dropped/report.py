@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib import dropping, models
-from lib.profiles import WHOLE, Profile
+from lib.profiles import WHOLE, Profile, cut_of
 from lib.report import Table, task_title
 
 COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]
@@ -29,15 +29,20 @@ def kept_table(n_blocks: int, ks: Sequence[int], similarity: Sequence[float]) ->
     return pd.DataFrame(rows).T.rename_axis(["strategy", "k"])
 
 
+def _frame(rows: dict[tuple, dict | list], *names: str) -> pd.DataFrame:
+    """One row per entry, its key spread over the index."""
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index = pd.MultiIndex.from_tuples(frame.index, names=names)
+    return frame
+
+
 def similarity_table(table: Table) -> pd.DataFrame:
     """Similarity of each block's output with its input: one row per model, task and weights."""
     rows = {
         (models.title(run.model), task_title(run.task), run.setting): values["similarity"]
         for run, values in table
     }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["model", "task", "weights"])
-    return frame.rename_axis(columns="block")
+    return _frame(rows, "model", "task", "weights").rename_axis(columns="block")
 
 
 def ladder(table: Table, weights: str = "trained") -> pd.DataFrame:
@@ -47,8 +52,7 @@ def ladder(table: Table, weights: str = "trained") -> pd.DataFrame:
         for run, values in table
         if run.setting == weights
     }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["model", "task"])
+    frame = _frame(rows, "model", "task")
     return frame.rename(columns=lambda place: f"{place + 1}.").rename_axis(columns="goes")
 
 
@@ -68,14 +72,14 @@ def losses(table: Table) -> pd.DataFrame:
         cell = (run.model, run.task, run.seed)
         if cell not in whole:
             continue
-        strategy, k = (WHOLE, 0) if run.setting == WHOLE else run.setting.split()
+        strategy, k = cut_of(run.setting)
         rows.append(
             {
                 "model": run.model,
                 "task": run.task,
                 "strategy": strategy,
-                "k": int(k),
-                "share": int(k) / models.blocks(run.model),
+                "k": k,
+                "share": k / models.blocks(run.model),
                 "seed": run.seed,
                 "score": values["score"],
                 "loss": 100 * (whole[cell] - values["score"]),
@@ -123,9 +127,9 @@ def by_task(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for model in settings.models:
         for cut in settings.cuts(model):
-            strategy, k = (WHOLE, 0) if cut == WHOLE else cut.split()
+            strategy, k = cut_of(cut)
             same = found[(found["model"] == model) & (found["strategy"] == strategy)]
-            same = same[same["k"] == int(k)]
+            same = same[same["k"] == k]
             cells = {t: _mean_pm(same[same["task"] == t]["score"]) for t in settings.tuned_on}
             name = (models.title(model), strategy, k)
             rows[name] = {task_title(task): cell for task, cell in cells.items()}
@@ -155,9 +159,7 @@ def can_go(found: pd.DataFrame, tolerances: Sequence[float]) -> pd.DataFrame:
         }
         for (model, task), line in mean.iterrows()
     }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["model", "task"])
-    return frame
+    return _frame(rows, "model", "task")
 
 
 def _run_length(within: pd.Series) -> int:

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lib import dropping, finetune, general, models, records, tasks, training
-from lib.profiles import WHOLE, Profile, Run
-from lib.recipes import Recipe
-
-MAX_LENGTH = Recipe().max_length
-Found = tuple[list[tuple[Run, dict]], dict]
+from lib.general import Found
+from lib.profiles import WHOLE, Profile, Run, cut_of
+from lib.recipes import RELEASED, Recipe
 
 
 def task_of(settings: Profile, run: Run) -> tasks.Task:
@@ -26,7 +24,7 @@ def similarity(settings: Profile, run: Run) -> Found:
     """How similar each block's output is to its input, on the sentences of a task."""
     task = task_of(settings, run)
     model, tokenizer = general.load_model(run)
-    encoded = training.encode(model, tokenizer, task.train, MAX_LENGTH)
+    encoded = training.encode(model, tokenizer, task.train, RELEASED.max_length)
     found = dropping.block_similarity(model, tokenizer, encoded, progress=True)
     values = {"similarity": found, "sentences": len(task.train), "notes": encoded.notes}
     made = {"data": task.digest, "source": task.source, "device": model.device}
@@ -38,9 +36,9 @@ def kept(settings: Profile, run: Run) -> list[int]:
     total = models.blocks(run.model)
     if run.setting == WHOLE:
         return list(range(total))
-    strategy, k = run.setting.split()
+    strategy, k = cut_of(run.setting)
     known = _similarity(settings, run) if strategy == "contribution" else None
-    return dropping.blocks_to_keep(strategy, total, int(k), similarity=known)
+    return dropping.blocks_to_keep(strategy, total, k, similarity=known)
 
 
 def _similarity(settings: Profile, run: Run) -> list[float]:
