@@ -35,15 +35,26 @@ SERVED = {
     "03_neuron_correlation": "01_activations",
     "09_layers_to_spare": "08_dropping",
 }
-AFTER = SERVED | {"08_dropping": "07_strategies"}  # what a page waits for
+# What a page waits for. The model tuned whole is made by 12 and read by 08.
+AFTER = SERVED | {
+    "12_tuning": "07_strategies",
+    "08_dropping": "12_tuning",
+    "10_distilled": "08_dropping",
+}
 
 # Pages that draw other records than those of their own experiment at this profile.
-DRAWN = {"a0_benchmark": "bench/*.json", "09_layers_to_spare": f"{PROFILE}/dropping/*.jsonl"}
+DRAWN = {
+    "a0_benchmark": ["bench/*.json"],
+    "09_layers_to_spare": [f"{PROFILE}/dropping/*.jsonl"],
+    "10_distilled": [f"{PROFILE}/distilled/*.jsonl", f"{PROFILE}/dropping/*.jsonl"],
+    "12_tuning": [f"{PROFILE}/tuning/*.jsonl", f"{PROFILE}/dropping/*.jsonl"],
+}
 
 # Parameter that names a page's text, and cores of one job, where they are not the usual ones. Small
 # batches hardly gain from a second core; two jobs of one core each are faster.
-TEXTS = {"07_strategies": "tuned_on", "08_dropping": "tuned_on"}
-THREADS = {"08_dropping": 1}
+TUNED = ("08_dropping", "10_distilled", "12_tuning")
+TEXTS = dict.fromkeys(("07_strategies", *TUNED), "tuned_on")
+THREADS = dict.fromkeys(TUNED, 1)
 
 
 def experiment(page):
@@ -85,11 +96,23 @@ def page_needs(wildcards):
     """What must be there before a page runs."""
     page = wildcards.page
     before = [f"{TREE}/notebooks/{AFTER[page]}.ipynb"] if page in AFTER else []
-    drawn = Path("book/results").glob(DRAWN.get(page, f"{PROFILE}/{experiment(page)}/*.jsonl"))
+    patterns = DRAWN.get(page, [f"{PROFILE}/{experiment(page)}/*.jsonl"])
+    drawn = (path for pattern in patterns for path in Path("book/results").glob(pattern))
     records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
     fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
     bench = BENCH if page == "a0_benchmark" else []
     return [f"notebooks/{page}.ipynb", *SHOWN, *bench, *before, *records, *fresh]
+
+
+def job_needs(wildcards):
+    """The notebook, and the same model's and task's job of the page that its page waits for."""
+    page, model, task, _ = JOBS[f"{wildcards.page}/{wildcards.job}"]
+    before = [
+        f"{TREE}/jobs/{name}.ipynb"
+        for name, (other, *cell, lacking) in JOBS.items()
+        if other == AFTER.get(page) and cell == [model, task] and lacking
+    ]
+    return [f"notebooks/{page}.ipynb", *before]
 
 
 wildcard_constraints:
@@ -146,7 +169,7 @@ rule page:
 
 rule records:
     input:
-        "notebooks/{page}.ipynb",
+        job_needs,
     output:
         f"{TREE}/jobs/{{page}}/{{job}}.ipynb",
     params:

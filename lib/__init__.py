@@ -5,8 +5,8 @@ The data flow is the folder listing::
     text -> batches -> activations -> moments -> similarity -> records -> report -> page
      tasks   (B, T)     (N, L, H)      (D, D)    CKA, corr      .jsonl    tables,
        \                                         clusters          /      figures
-        -> dropping -> training -> finetune ----------------------
-           blocks      updates     scores
+        -> dropping -> training -> finetune, distil --------------
+           blocks      updates     scores    students
 
 One letter code in every comment, docstring and error:
 

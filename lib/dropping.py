@@ -8,6 +8,7 @@ smaller model saves and reloads as any other. Blocks are numbered 0 to n - 1 fro
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -198,6 +199,11 @@ def drop_blocks(model, keep: Sequence[int]):
         if kind.count in vars(module):
             setattr(module, kind.count, len(keep))
     return model
+
+
+def smaller(model, keep: Sequence[int]):
+    """A copy of a model with some of its blocks alone; the model itself stays whole."""
+    return drop_blocks(copy.deepcopy(model), keep)
 
 
 def _renumber(blocks: nn.ModuleList) -> None:

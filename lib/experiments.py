@@ -12,7 +12,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from lib import general, models, records
-from lib.dropped import runs as dropped
+from lib.dropped import distilled, runs, tuned
 from lib.errors import BadInput
 from lib.profiles import Profile, Run
 
@@ -20,8 +20,10 @@ MAKERS = {
     "activations": general.general,
     "layer_similarity": general.general,
     "neuron_correlation": general.general,
-    "strategies": dropped.similarity,
-    "dropping": dropped.dropped,
+    "strategies": runs.similarity,
+    "dropping": runs.dropped,
+    "distilled": distilled.distilled,
+    "tuning": tuned.tuning,
 }
 NEEDS = {"dropping": "strategies"}  # whose records an experiment reads
 

@@ -1,7 +1,7 @@
 """One fine-tuning run: a model, some of its blocks, a task, a recipe and a seed give scores.
 
 The papers drop blocks of the *pretrained* model and fine-tune what is left: :func:`run`. The steps
-are there one by one too: :func:`begin`, :func:`lib.training.train`, :func:`evaluate`.
+are there one by one too: :func:`begin`, :func:`train`, :func:`evaluate`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,36 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lib import activations, batches, dropping, models, tasks
+from lib.errors import BadInput
 from lib.recipes import RELEASED, Recipe
-from lib.training import outputs, repeatable, train
+from lib.training import Training, finish, repeatable
+
+
+def outputs(task: tasks.Task) -> int:
+    """Outputs of a head for a task: its classes, or 1 for numbers (STS-B)."""
+    return len(task.labels) or 1
+
+
+def targets(task: tasks.Task, items: Sequence) -> Tensor:
+    """Labels of some items as class numbers, or as numbers where the task has no classes."""
+    labels = [label for _, label in items]
+    if not task.labels:
+        return torch.tensor(labels, dtype=torch.float32)
+    number = {label: i for i, label in enumerate(task.labels)}
+    unknown = sorted({str(label) for label in labels if label not in number})
+    if unknown:
+        raise BadInput(f"labels {unknown} are not among those of {task.name}: {list(number)}")
+    return torch.tensor([number[label] for label in labels])
+
+
+def loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy, or squared error for one output; mean over the batch."""
+    if logits.shape[1] == 1:
+        return functional.mse_loss(logits[:, 0].float(), target)
+    return functional.cross_entropy(logits.float(), target)
 
 
 def begin(model: str | Path, task: tasks.Task, *, keep=None, recipe=RELEASED, seed=0, device=None):
@@ -30,6 +56,60 @@ def begin(model: str | Path, task: tasks.Task, *, keep=None, recipe=RELEASED, se
     if keep is not None:
         dropping.drop_blocks(learner, keep)
     return learner, tokenizer
+
+
+def encode(model, tokenizer, items: Sequence, max_length: int) -> batches.Encoded:
+    """Items (text or pair, label) of a task as token ids."""
+    return batches.encode(
+        model, tokenizer, [text for text, _ in items], level="sentence", max_length=max_length
+    )
+
+
+def fine_tuning(model, tokenizer, task: tasks.Task, recipe: Recipe, seed: int) -> Training:
+    """The training of a model with a head on a task, before its first update."""
+    items = [item for part in recipe.parts for item in getattr(task, part)]
+    target = targets(task, items)
+
+    def objective(inputs: dict[str, Tensor], batch: batches.Batch) -> Tensor:
+        return loss(model(**inputs).logits, target[batch.where].to(model.device))
+
+    encoded = encode(model, tokenizer, items, recipe.max_length)
+    options = {"recipe": recipe, "seed": seed, "told": target.tolist()}
+    return Training(model, tokenizer, encoded, objective, **options)
+
+
+def train(
+    model, tokenizer, task: tasks.Task, *, recipe: Recipe = RELEASED, seed: int = 0, **options
+) -> dict:
+    """Fine-tune a model with its head, in place.
+
+    Parameters
+    ----------
+    model, tokenizer
+        From :func:`lib.finetune.begin`: an encoder with a classification head.
+    task
+        Its ``train`` part, and others the recipe names, are trained on.
+    recipe, seed
+        Everything that is drawn follows from the seed.
+    options
+        ``checkpoint`` and ``progress`` of :func:`finish`.
+
+    Returns
+    -------
+    dict
+        As :func:`finish`; its ``notes`` also name classes without an example.
+
+    Raises
+    ------
+    BadInput, Diverged
+        As :func:`finish`, and if labels are unknown.
+    """
+    state = fine_tuning(model, tokenizer, task, recipe, seed)
+    account, present = finish(state, **options), set(state.told)
+    for number, label in enumerate(task.labels):
+        if number not in present:
+            account["notes"][f"class {label!r} without an example"] = 1
+    return account
 
 
 @torch.inference_mode()
@@ -59,6 +139,17 @@ def evaluate(model, tokenizer, task: tasks.Task, items: Sequence, **options) -> 
     return tasks.score(task, [task.labels[i] for i in logits.argmax(dim=1).tolist()], labels)
 
 
+def scores(model, tokenizer, task: tasks.Task, recipe: Recipe = RELEASED) -> dict:
+    """Scores on the test part by name, ``dev`` those there, ``blocks`` and ``parameters``."""
+    length = {"max_length": recipe.max_length}
+    return {
+        **evaluate(model, tokenizer, task, task.test, **length),
+        "dev": evaluate(model, tokenizer, task, task.dev, **length),
+        "blocks": dropping.n_blocks(model),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
 def run(
     model: str | Path,
     task: tasks.Task,
@@ -86,17 +177,9 @@ def run(
     Returns
     -------
     dict
-        Scores on the task's test part by name, its own metric first; ``dev``, the scores there;
-        ``blocks`` and ``parameters`` of the model; and the account of :func:`train`.
+        :func:`scores` of what was learned, and the account of :func:`train`.
     """
     learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
     options = {"recipe": recipe, "seed": seed, "checkpoint": checkpoint, "progress": progress}
     account = train(learner, tokenizer, task, **options)
-    length = {"max_length": recipe.max_length}
-    return {
-        **evaluate(learner, tokenizer, task, task.test, **length),
-        "dev": evaluate(learner, tokenizer, task, task.dev, **length),
-        "blocks": dropping.n_blocks(learner),
-        "parameters": sum(p.numel() for p in learner.parameters()),
-        **account,
-    }
+    return scores(learner, tokenizer, task, recipe) | account

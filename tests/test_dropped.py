@@ -46,7 +46,7 @@ def test_averages_use_only_seeds_and_tasks_whose_cuts_are_all_in():
     grid = settings()
     table = [e for e in planted(grid) if (e[0].task, e[0].seed) != ("rte", 1)]
     table = [e for e in table if (e[0].task, e[0].setting) != ("mrpc", "bottom 3")]
-    left = report.complete(grid, report.losses(table))
+    left = report.complete(report.losses(table), grid.cuts)
     assert set(zip(left["task"], left["seed"], strict=True)) == {("rte", 0)}
     mean = report.by_strategy(left)
     assert mean.loc[("all-minilm-l6-v2", "bottom"), 3] == pytest.approx(12)
@@ -117,7 +117,7 @@ def test_every_figure_draws_whatever_part_of_the_grid_is_in(part):
     grid = settings()
     found = report.losses(planted(grid)[part])
     drawn = [
-        figures.strategy_curves(report.by_strategy(report.complete(grid, found))),
+        figures.strategy_curves(report.by_strategy(report.complete(found, grid.cuts))),
         figures.top_curves(found),
         figures.loss_map(found, grid.models[0]),
     ]

@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_weights_and_torch_is_left_as_it_was(family
         for seed in (0, 0, 1):
             state = torch.get_rng_state()
             model, tokenizer = finetune.begin(folder, task, seed=seed, device="cpu")
-            training.train(model, tokenizer, task, recipe=FAST, seed=seed)
+            finetune.train(model, tokenizer, task, recipe=FAST, seed=seed)
             assert torch.equal(torch.get_rng_state(), state)
             torch.rand(1)  # a reader's own draws must not matter
             found.append(weights(model))
@@ -89,11 +89,11 @@ def test_updates_are_those_of_the_released_loop(family_folders, task, family):
     """The plain loop: whole vocabulary, all padded to one length, transformers' own loss."""
     folder = family_folders[family]
     model, tokenizer = finetune.begin(folder, task, device="cpu")
-    training.train(without_dropout(model), tokenizer, task, recipe=FAST)
+    finetune.train(without_dropout(model), tokenizer, task, recipe=FAST)
     plain, tokenizer = finetune.begin(folder, task, device="cpu")
     without_dropout(plain).train()
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.0)
-    texts, target = [text for text, _ in task.train], training.targets(task, task.train)
+    texts, target = [text for text, _ in task.train], finetune.targets(task, task.train)
     updates = plan([len(tokenizer(text)["input_ids"]) for text in texts], FAST, 0)
     for number, group in enumerate(updates):
         batch = tokenizer(
@@ -115,7 +115,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
 ):
     folder, file = family_folders["bert"], tmp_path / "run.safetensors"
     model, tokenizer = finetune.begin(folder, task, device="cpu")
-    told = training.train(model, tokenizer, task, recipe=FAST)
+    told = finetune.train(model, tokenizer, task, recipe=FAST)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
     stopped, _ = finetune.begin(folder, task, device="cpu")
     update, done = training.Training.update, []
@@ -127,21 +127,21 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
 
     monkeypatch.setattr(training.Training, "update", killed)
     with pytest.raises(KeyboardInterrupt):
-        training.train(stopped, tokenizer, task, recipe=FAST, checkpoint=file)
+        finetune.train(stopped, tokenizer, task, recipe=FAST, checkpoint=file)
     monkeypatch.setattr(training.Training, "update", update)
     fresh, _ = finetune.begin(folder, task, device="cpu")
-    assert training.train(fresh, tokenizer, task, recipe=FAST, checkpoint=file) == told
+    assert finetune.train(fresh, tokenizer, task, recipe=FAST, checkpoint=file) == told
     assert torch.equal(weights(fresh), weights(model)) and not file.exists()
 
 
 def test_a_checkpoint_of_another_run_is_refused(family_folders, task, tmp_path):
     file = tmp_path / "run.safetensors"
     model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
-    state = training.Training(model, tokenizer, task, FAST, 0)
+    state = finetune.fine_tuning(model, tokenizer, task, FAST, 0)
     state.save(file)
     state.words.put_back()
     with pytest.raises(BadInput, match="belongs to another run"):
-        training.train(model, tokenizer, task, recipe=FAST, seed=1, checkpoint=file)
+        finetune.train(model, tokenizer, task, recipe=FAST, seed=1, checkpoint=file)
 
 
 def test_a_batch_that_does_not_fit_is_computed_in_pieces_with_the_same_gradients(
@@ -149,7 +149,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_pieces_with_the_same_gradients
 ):
     model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
     model.eval()  # no dropout, so that the gradients can be compared
-    state = training.Training(model, tokenizer, task, FAST, 0)
+    state = finetune.fine_tuning(model, tokenizer, task, FAST, 0)
     state.gradients(state.plan[0])
     whole = torch.cat([p.grad.flatten() for p in model.parameters()])
     forward = model.forward
@@ -163,7 +163,7 @@ def test_a_batch_that_does_not_fit_is_computed_in_pieces_with_the_same_gradients
     model.zero_grad()
     with pytest.warns(UserWarning, match="does not fit the device's memory"):
         state.gradients(state.plan[0])
-    assert state.pieces == 4 and state.account(task)["notes"]
+    assert state.pieces == 4 and state.account()["notes"]
     pieces = torch.cat([p.grad.flatten() for p in model.parameters()])
     torch.testing.assert_close(pieces, whole, atol=1e-6, rtol=1e-4)
 
@@ -179,7 +179,7 @@ def test_a_sentence_that_does_not_fit_alone_is_said(family_folders, task):
         pytest.warns(UserWarning, match="does not fit"),
         pytest.raises(BadInput, match="one sentence of 128 tokens does not fit"),
     ):
-        training.train(model, tokenizer, task, recipe=FAST)
+        finetune.train(model, tokenizer, task, recipe=FAST)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_update(family_folders, task):
@@ -236,6 +236,6 @@ def test_cuda_trains_as_the_cpu_does(family_folders, task):
     found = {}
     for device in ("cpu", "cuda"):
         model, tokenizer = finetune.begin(family_folders["bert"], task, device=device)
-        training.train(without_dropout(model), tokenizer, task, recipe=recipe)  # draws differ
+        finetune.train(without_dropout(model), tokenizer, task, recipe=recipe)  # draws differ
         found[device] = weights(model).cpu()
     torch.testing.assert_close(found["cuda"], found["cpu"], atol=1e-4, rtol=1e-3)

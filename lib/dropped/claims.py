@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
+from lib import models
 from lib.dropped.report import by_strategy, learned
+from lib.dropping import STRATEGIES
 from lib.profiles import WHOLE
 from lib.report import task_title, verdict
 
@@ -17,6 +20,7 @@ ROBUST = ("mrpc", "qqp", "stsb")  # paraphrase detection and sentence similarity
 PRUNED, KEPT = 0.4, 0.98  # B1: at most this share of the blocks goes, this share of the score stays
 HALF_LOSS = 3.28  # B7: points, the larger of its average losses
 THIRD_LOSS = 2.0  # B8: points on every task
+ON_PAR = 1.0  # B2: points; ours, the paper gives no number
 ROUNDING = 1e-9
 
 
@@ -87,6 +91,46 @@ def _half(found: pd.DataFrame) -> tuple[list[bool], str]:
     return [bool(points <= HALF_LOSS) for points in loss], f"points lost in the mean: {told}"
 
 
+def _on_par(depth: pd.DataFrame) -> tuple[list[bool], str]:
+    """With half of the blocks left: dropped from the top is not far below any distilled model."""
+    half = depth["model"].map(lambda model: models.blocks(model) - models.blocks(model) // 2)
+    mean = depth[depth["left"] == half].pivot_table("score", ["model", "task"], "strategy")
+    apart = [
+        100 * (mean["top"] - mean[kind]).groupby(level="model").mean().dropna()
+        for kind in mean.columns
+        if kind not in STRATEGIES and "top" in mean
+    ]
+    found = pd.concat(apart) if apart else pd.Series(dtype=float)
+    told = ", ".join(f"{points:+.1f}" for points in found)
+    return [bool(points >= -ON_PAR) for points in found], f"points above the distilled: {told}"
+
+
+def _again(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """Dropping from the tuned model and tuning again is not better than dropping before."""
+    mean = by_strategy(found)
+    if not {"before", "again"} <= set(mean.index.get_level_values("strategy")):
+        return [], ""
+    better = (mean.xs("before", level="strategy") - mean.xs("again", level="strategy")).stack()
+    told = ", ".join(f"k = {k}: {points:+.1f}" for (_, k), points in better.items())
+    return [bool(points <= 0) for points in better], f"points that again is above before: {told}"
+
+
+def _change(cosine: pd.DataFrame, families: dict[str, str]) -> tuple[list[bool], str]:
+    """Where fine-tuning changes most, by thirds of the layers: top of BERT, middle of XLNet."""
+    holds, told = [], []
+    for (model, task), layers in cosine.iterrows():
+        low, middle, high = (part.mean() for part in np.array_split(layers.to_numpy()[1:], 3))
+        expected = EXPECTED.get(families[model])
+        if expected:
+            holds += [bool(yes) for yes in expected(low, middle, high)]
+            told.append(f"{task} {low:.2f}, {middle:.2f}, {high:.2f}")
+    return holds, f"cosine of lower, middle and upper third: {'; '.join(told)}"
+
+
+EXPECTED = {
+    "bert": lambda low, middle, high: (low > middle, middle > high),
+    "xlnet": lambda low, middle, high: (middle < low, middle < high),
+}
 GRID = {"B1": _pruned, "B3": _lowest, "B4": _robust, "B6": _best}
 DEPTH = {"B7": _half, "B8": _third}
 
@@ -104,6 +148,28 @@ def _judged(found: pd.DataFrame, tests: dict[str, Callable]) -> pd.DataFrame:
 def of_grid(found: pd.DataFrame) -> pd.DataFrame:
     """Claims on strategies, from :func:`lib.dropped.report.complete` losses."""
     return _judged(found, GRID)
+
+
+def of_distilled(depth: pd.DataFrame) -> pd.DataFrame:
+    """The claim on distilled models, from :func:`lib.dropped.report.by_depth`."""
+    return _judged(depth.rename(columns={"kind": "strategy"}), {"B2": _on_par})
+
+
+def of_tuning(found: pd.DataFrame, cosine: pd.DataFrame, families: dict[str, str]) -> pd.DataFrame:
+    """Claims on what fine-tuning changes and when to drop.
+
+    Parameters
+    ----------
+    found
+        Complete losses, from :func:`lib.dropped.report.when_to_drop`.
+    cosine
+        From :func:`lib.dropped.report.change_table`.
+    families
+        Architecture of each model, by its title.
+    """
+    able = {task_title(task) for task, yes in learned(found).items() if yes}
+    shown = cosine[cosine.index.get_level_values("task").isin(able)]
+    return _judged(found, {"B9": lambda _: _change(shown, families), "B10": _again})
 
 
 def of_depth(found: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from lib import figures, models
 from lib.profiles import WHOLE
-from lib.report import task_title
+from lib.report import cell_name, task_title
 
 GAP = 0.6  # between two strategies, in rows
+DASHES = ("-", "--", ":")
+KINDS = {"top": "dropped from the top", "even": "every second dropped"}
 
 
 def kept_blocks(kept: pd.DataFrame) -> Figure:
@@ -81,12 +83,12 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
                 line,
                 color=f"C{place}",
                 marker=figures.MARKERS[place % len(figures.MARKERS)],
-                linestyle=("-", "--", ":")[place % 3],
+                linestyle=DASHES[place % len(DASHES)],
                 label=strategy,
             )
         axes.axhline(0, color="0.5", linewidth=1)
         axes.set(title=models.title(model), xlabel="blocks dropped", ylabel="mean loss (points)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xticks(mean.columns)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figures.finish(figure)
 
@@ -141,4 +143,49 @@ def loss_map(found: pd.DataFrame, model: str) -> Figure:
     axes.set_ylabel("strategy and blocks dropped")
     axes.grid(False)
     figure.colorbar(image, ax=axes, label="loss (points)", shrink=0.6)
+    return figures.finish(figure)
+
+
+def change_curves(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Likeness of each layer before and after fine-tuning, a panel per measure."""
+    size = (figures.WIDTH, 3.3 * len(tables) + 0.8)
+    figure, grid = plt.subplots(len(tables), 1, figsize=size, squeeze=False, layout="constrained")
+    for axes, (measure, table) in zip(grid[:, 0], tables.items(), strict=True):
+        many = table.index.get_level_values("model").nunique() > 1
+        for place, ((model, task), line) in enumerate(table.iterrows()):
+            axes.plot(
+                line.index,
+                line.astype(float),
+                color=f"C{place % 10}",
+                marker=figures.MARKERS[place % len(figures.MARKERS)],
+                linestyle=DASHES[place % len(DASHES)],
+                label=f"{model}, {task}" if many else task,
+            )
+        axes.set(xlabel="layer (0 = embeddings)", ylabel=measure, ylim=(None, 1.02))
+        axes.set(xticks=table.columns, xlim=(-0.3, len(table.columns) - 0.7))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figures.finish(figure)
+
+
+def depth_curves(found: pd.DataFrame) -> Figure:
+    """Score against blocks left, dropped or distilled: a panel per model and task."""
+    if found.empty:
+        return _nothing()
+    cells = list(found.groupby(["model", "task"], sort=False))
+    kinds = [kind for kind in dict.fromkeys(found["kind"]) if kind != WHOLE]
+    size = (figures.WIDTH, 2.5 * len(cells) + 0.6)
+    figure, grid = plt.subplots(len(cells), 1, figsize=size, squeeze=False, layout="constrained")
+    many = found["model"].nunique() > 1
+    for axes, ((model, task), rows) in zip(grid[:, 0], cells, strict=True):
+        for place, kind in enumerate(kinds):
+            line = 100 * rows[rows["kind"] == kind].groupby("left")["score"].mean()
+            style = {"linestyle": DASHES[place % 3], "marker": figures.MARKERS[place]}
+            axes.plot(line.index, line, color=f"C{place}", label=KINDS.get(kind, kind), **style)
+        whole = 100 * rows[rows["kind"] == WHOLE]["score"].mean()
+        axes.axhline(whole, color="0.4", linestyle="-", linewidth=1, label="whole model")
+        constant = 100 * rows["constant"].mean()
+        axes.axhline(constant, color="0.4", linestyle=":", label="constant answer")
+        axes.set(title=cell_name(model, task, many), xlabel="blocks left", ylabel="score")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figures.finish(figure)

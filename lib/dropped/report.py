@@ -6,14 +6,14 @@ seed, in the task's own metric.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from lib import dropping, models
 from lib.profiles import WHOLE, Profile, cut_of
-from lib.report import Table, task_title
+from lib.report import Table, array, task_title
 
 COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]
 
@@ -90,13 +90,13 @@ def losses(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def complete(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
-    """Only the models, tasks and seeds for which every cut of the grid is in.
+def complete(found: pd.DataFrame, cuts: Callable[[str], list]) -> pd.DataFrame:
+    """Only the models, tasks and seeds for which every one of a model's cuts is in.
 
     An average over tasks compares strategies fairly only if each was run on the same ones.
     """
     size = found.groupby(["model", "task", "seed"])["score"].transform("size")
-    return found[size == found["model"].map(lambda model: len(settings.cuts(model)))]
+    return found[size == found["model"].map(lambda model: len(cuts(model)))]
 
 
 def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
@@ -172,3 +172,116 @@ def learned(found: pd.DataFrame, points: float = 5.0) -> dict[str, bool]:
     """Tasks on which the whole model beats every constant answer by some points, in the mean."""
     whole = found[found["strategy"] == WHOLE].groupby("task", sort=False)
     return dict(100 * (whole["score"].mean() - whole["constant"].mean()) > points)
+
+
+def change_table(table: Table, measure: str) -> pd.DataFrame:
+    """Likeness of each layer before and after fine-tuning, mean over seeds: rows (model, task)."""
+    rows: dict[tuple, list] = {}
+    for run, values in table:
+        if run.setting == WHOLE:
+            cell = (models.title(run.model), task_title(run.task))
+            rows.setdefault(cell, []).append(array(values[measure]))
+    means = {cell: np.mean(seeds, axis=0) for cell, seeds in rows.items()}
+    return _frame(means, "model", "task").rename_axis(columns="layer")
+
+
+def when_to_drop(settings: Profile, tuned: Table, dropped: Table) -> pd.DataFrame:
+    """Losses of :func:`losses` for dropping ``before`` fine-tuning, ``after`` it, and ``again``.
+
+    ``before`` are the runs of *top* for as many blocks as the other ways drop.
+    """
+    early = [(run, values) for run, values in dropped if cut_of(run.setting)[0] == "top"]
+    found = losses([*early, *tuned])
+    ways = {m: {cut_of(w)[1] for w in settings.ways(m)} for m in settings.models}
+    asked = [k in ways[model] for model, k in zip(found["model"], found["k"], strict=True)]
+    return found[asked].replace({"strategy": {"top": "before"}})
+
+
+def all_ways(settings: Profile) -> Callable[[str], list]:
+    """Names of all that :func:`when_to_drop` can hold of a model."""
+
+    def named(model: str) -> list[str]:
+        ways = settings.ways(model)
+        return ways + [way.replace("after", "before") for way in ways if way.startswith("after")]
+
+    return named
+
+
+def frozen_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Scores with the lower part frozen, beside the whole model's: rows (model, task)."""
+    rows = {}
+    for (model, task), cell in found.groupby(["model", "task"], sort=False):
+        frozen = cell[cell["strategy"] == "frozen"]
+        rows[models.title(model), task_title(task)] = {
+            "blocks frozen": ", ".join(map(str, frozen["k"].unique())) or "–",
+            "frozen": _mean_pm(frozen["score"]),
+            "whole": _mean_pm(cell[cell["strategy"] == WHOLE]["score"]),
+        }
+    return _frame(rows, "model", "task")
+
+
+def across(found: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """Scores side by side: rows (model, task, k), a column per strategy; mean and spread."""
+    rows = {}
+    for (model, task, k), cell in found.groupby(["model", "task", "k"], sort=False):
+        scores = {name: _mean_pm(cell[cell["strategy"] == name]["score"]) for name in order}
+        rows[models.title(model), task_title(task), k] = scores
+    return _frame(rows, "model", "task", "k")
+
+
+def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
+    """Scores by the number of blocks left, and by how a model came to have so few.
+
+    Parameters
+    ----------
+    dropped
+        From :func:`losses`; strategies ``top`` and ``even``, and the whole model.
+    students
+        Records of ``distilled``.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``task``, ``kind``, ``left``, ``seed``, ``score``, ``constant``. A published
+        model whose parent is there too counts as the parent's, its kind being its own title.
+    """
+    rows, there = [], set(dropped["model"])
+    for row in dropped.to_dict("records"):
+        known = models.MODELS.get(row["model"])
+        parent = known.parent if known and known.parent in there else None
+        kind = models.title(row["model"]) if parent else row["strategy"]
+        left = models.blocks(row["model"]) - row["k"]
+        if not parent or row["strategy"] in (WHOLE, "top"):
+            rows.append(row | {"model": parent or row["model"], "kind": kind, "left": left})
+    for run, values in students:
+        cell = {"model": run.model, "task": run.task, "kind": "distilled", "seed": run.seed}
+        cell |= {name: values[name] for name in ("score", "constant")}
+        rows.append(cell | {"left": values["blocks"]})
+    columns = ["model", "task", "kind", "left", "seed", "score", "constant"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def at_half(found: pd.DataFrame) -> pd.DataFrame:
+    """Scores of all kinds at half of the blocks, beside the whole model's."""
+    rows = {}
+    for (model, task), cell in found.groupby(["model", "task"], sort=False):
+        half = cell["left"] == models.blocks(model) - models.blocks(model) // 2
+        shown = cell[half | (cell["kind"] == WHOLE)]
+        scores = {kind: _mean_pm(rows["score"]) for kind, rows in shown.groupby("kind", sort=False)}
+        rows[models.title(model), task_title(task)] = scores
+    return _frame(rows, "model", "task").fillna("–")
+
+
+def distillations(students: Table) -> pd.DataFrame:
+    """How each student was made: text, tokens, and how far it agrees with its teacher."""
+    rows = {}
+    for run, values in students:
+        made = values["distillation"]
+        rows[models.title(run.model), run.seed] = {
+            "starts from blocks": ", ".join(map(str, made["keep"])),
+            "text": task_title(made["text"]),
+            "tokens": f"{made['tokens']:,}",
+            "agreement before": f"{made['agreement']['before']:.3f}",
+            "after": f"{made['agreement']['after']:.3f}",
+        }
+    return _frame(rows, "model", "seed")

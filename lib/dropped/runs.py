@@ -24,7 +24,7 @@ def similarity(settings: Profile, run: Run) -> Found:
     """How similar each block's output is to its input, on the sentences of a task."""
     task = task_of(settings, run)
     model, tokenizer = general.load_model(run)
-    encoded = training.encode(model, tokenizer, task.train, RELEASED.max_length)
+    encoded = finetune.encode(model, tokenizer, task.train, RELEASED.max_length)
     found = dropping.block_similarity(model, tokenizer, encoded, progress=True)
     values = {"similarity": found, "sentences": len(task.train), "notes": encoded.notes}
     made = {"data": task.digest, "source": task.source, "device": model.device}
@@ -50,16 +50,36 @@ def _similarity(settings: Profile, run: Run) -> list[float]:
 
 def dropped(settings: Profile, run: Run) -> Found:
     """Fine-tune what one setting keeps; it serves every setting that keeps the same blocks."""
-    task, keep, device = task_of(settings, run), kept(settings, run), models.default_device()
-    recipe = Recipe(settings.learning_rate, settings.epochs, settings.batch)
-    options = {"recipe": recipe, "seed": run.seed, "device": device, "progress": True}
-    file = _checkpoint(settings, run)
-    values = finetune.run(run.model, task, keep=keep, checkpoint=file, **options)
-    values |= {"score": next(iter(values.values())), "keep": keep, "constant": constant(task)}
+    task, keep = task_of(settings, run), kept(settings, run)
+    values = learn(settings, run, task, run.model, keep=keep)
     same = [replace(run, setting=setting) for setting in settings.cuts(run.model)]
-    made = {"data": task.digest, "source": task.source, "device": device}
-    made |= {"precision": training.products(device, recipe.precision)}
-    return [(other, values) for other in same if kept(settings, other) == keep], made
+    served = [(other, values) for other in same if kept(settings, other) == keep]
+    return served, made_of(settings, task)
+
+
+def learn(settings: Profile, run: Run, task: tasks.Task, model, *, keep=None, **changes) -> dict:
+    """Fine-tune some blocks of a model by the profile's recipe; the values of the run's record."""
+    recipe, file = recipe_of(settings, **changes), checkpoint(settings, run)
+    options = {"recipe": recipe, "seed": run.seed, "checkpoint": file, "progress": True}
+    return judged(finetune.run(model, task, keep=keep, **options), task) | {"keep": keep}
+
+
+def recipe_of(settings: Profile, **changes) -> Recipe:
+    """The recipe that a profile asks for."""
+    return Recipe(settings.learning_rate, settings.epochs, settings.batch, **changes)
+
+
+def judged(values: dict, task: tasks.Task) -> dict:
+    """Scores with the task's own metric as ``score``, and a constant answer's beside it."""
+    return values | {"score": next(iter(values.values())), "constant": constant(task)}
+
+
+def made_of(settings: Profile, task: tasks.Task) -> dict:
+    """What made a fine-tuning run, for its provenance."""
+    device = models.default_device()
+    precision = training.products(device, recipe_of(settings).precision)
+    made = {"data": task.digest, "source": task.source}
+    return made | {"device": device, "precision": precision}
 
 
 def constant(task: tasks.Task) -> float:
@@ -69,7 +89,7 @@ def constant(task: tasks.Task) -> float:
     return max(next(iter(tasks.score(task, [a] * len(gold), gold).values())) for a in answers)
 
 
-def _checkpoint(settings: Profile, run: Run) -> Path:
+def checkpoint(settings: Profile, run: Run) -> Path:
     """A file of the run's own, where a killed run goes on."""
     where, digest = records.path(settings.name, run).stem, settings.digest(run)
     name = f"{where}--{run.setting}--{run.seed}--{digest}"
