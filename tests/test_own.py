@@ -147,6 +147,10 @@ WRONG_FILES = {
     ),
     "mixed labels": (lambda p: changed(p / "a.csv", 2, label="1"), "a.csv:4: label '1' is not"),
     "no label": (lambda p: changed(p / "a.jsonl", 2, label=None), "a.jsonl:3: the label in column"),
+    "one label": (
+        lambda p: write(p / "a.csv", [row | {"label": "bad"} for row in ROWS]),
+        "every row has the label 'bad'; two are needed at least",
+    ),
     "ragged": (lambda p: raw(p / "a.csv", "text,label\nx,1,2\n"), "a.csv:2: has 3 columns, the"),
     "quotes": (lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'), "a.csv:2: is malformed"),
     "twice": (lambda p: raw(p / "a.csv", "text,text\nx,1\n"), "columns .'text'. are named twice"),
@@ -345,6 +349,7 @@ def test_the_smaller_model_is_saved_whole_and_loads_in_plain_transformers(
     request = ask(model, file, tmp_path / "out", tolerance=100, text=text, strategies=["top"])
     assert request.task.labels == (() if outputs == 1 else NAMES)
     _, found, tokenizer = run(request)
+    assert report.lengths(request, *given.load(request)).endswith("cut: 0 of 54.")
     keep = smaller.smallest(found)
     tuned = smaller.tuned(request, *given.load(request), keep)
     assert smaller.finish(request, keep) == tmp_path / "out"

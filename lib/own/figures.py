@@ -27,7 +27,7 @@ def losses(screened: pd.DataFrame, descended: pd.DataFrame, tolerance: float) ->
         look = {"color": f"C{place}", "marker": marker, "linestyle": style}
         upper.plot(line["k"], line["loss"], label=strategy, **look)
     lower.plot(descended["k"], descended["loss"], color="black", marker="o", label="best cut")
-    lower.axhline(tolerance, color="C3", linestyle="--", label="tolerance")
+    lower.axhline(tolerance, color="0.3", linestyle="--", label="tolerance")
     upper.set(title="before training", ylabel="loss on dev (points)")
     lower.set(title="after fine-tuning", ylabel="loss on dev (points)", xlabel="blocks dropped")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -74,7 +74,8 @@ def task(
     ------
     BadInput
         For another ending, a file that cannot be read, a column or label that does not exist, a
-        blank text, a label that is missing or not finite, and fewer than :data:`LEAST` texts.
+        blank text, a label that is missing, not finite or the same in all rows, and fewer than
+        :data:`LEAST` texts.
     """
     file, valid = Path(file), metrics_of(classes)
     one_of("metric of this model:", metric or valid[0], valid)
@@ -82,6 +83,8 @@ def task(
     reading = Reading()
     rows = [_row(place, row, text, label) for place, row in READERS[file.suffix](file, reading)]
     known = _numbers(rows) if not classes else _classes(rows, classes)
+    if rows and len({raw for *_, raw in rows}) == 1:
+        raise BadInput(f"{file}: every row has the label {rows[0][-1]!r}; two are needed at least")
     train, dev, test = _parts(file, [(text, known[raw]) for _, text, raw in rows], seed)
     kind = "sentence" if len(text) == 1 else "pair"
     return Task(

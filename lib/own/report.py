@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import dropping, models, records
+from lib import dropping, models, records, training
 from lib.own import example, smaller
 from lib.own.given import Request
 from lib.tasks import Task
@@ -38,6 +38,14 @@ def remarks(task: Task) -> str:
     blank = task.skipped.get("blank lines", 0)
     lacks += [f"{blank} blank lines were passed over."] * bool(blank)
     return " ".join(lacks) or "Every row was read; no class is missing from a part."
+
+
+def lengths(request: Request, model, tokenizer) -> str:
+    """How many texts of the file are longer than the model is given to read."""
+    items = [item for part in PARTS for item in getattr(request.task, part)]
+    most = request.recipe.max_length
+    cut = training.encode(model, tokenizer, items, most).notes.get("cut", 0)
+    return f"Texts longer than {most} tokens, which are cut: {cut} of {len(items)}."
 
 
 def table(screened: pd.DataFrame, descended: pd.DataFrame) -> pd.DataFrame:
