@@ -242,6 +242,8 @@ WRONG_WISHES = {
     "rate": ({"learning_rate": "fast"}, "learning_rate 'fast' is out of range"),
     "length": ({"max_length": 2}, "max_length 2 is out of range; valid: 4 to"),
     "seed": ({"seed": -1}, "seed -1 is out of range"),
+    "no strategy": ({"strategies": []}, "it takes a list of at least one value"),
+    "same column": ({"text": "label"}, "column 'label' is named for text and label"),
     "three texts": ({"text": "[a, b, c]"}, "it takes one column, or a list of two"),
 }
 

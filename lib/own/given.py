@@ -49,10 +49,12 @@ def accept(
     metric: str | None = None,
     tolerance: float = 2.0,
     strategies: Sequence[str] | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
     max_length: int = 128,
     seed: int = 0,
     out: str | None = None,
-    **recipe,
 ) -> Request:
     """Check all that a reader gives, and read the file; no weights are read yet.
 
@@ -67,14 +69,14 @@ def accept(
         Points of the metric that the smaller model may lose, 0 to 100.
     strategies
         Keys of :data:`lib.dropping.STRATEGIES`; default all.
+    epochs, batch, learning_rate
+        Of :class:`lib.recipes.Recipe`; default the released ones, for the example its own.
     max_length
         Tokens read of a text at most.
     seed
         Decides the parts of the file and all that is drawn in training.
     out
         New or empty folder for the smaller model; needed with a model of one's own.
-    recipe
-        ``epochs``, ``batch``, ``learning_rate``; None keeps the released one, or the example's.
 
     Raises
     ------
@@ -83,18 +85,23 @@ def accept(
     """
     within("tolerance", tolerance, 0, 100, (int, float))
     within("max_length", max_length, 4, 1_000_000)
-    (seed,) = profiles.checked("seeds", [seed])
-    chosen = profiles.checked("strategies", strategies or list(dropping.STRATEGIES))
-    wishes = {name: profiles.checked(name, v) for name, v in recipe.items() if v is not None}
+    wishes = {"strategies": strategies, "epochs": epochs, "batch": batch, "seeds": [seed]}
+    wishes = _checked(wishes | {"learning_rate": learning_rate})
+    chosen, (seed,) = wishes.pop("strategies", tuple(dropping.STRATEGIES)), wishes.pop("seeds")
     _check_together(model, file, out)
-    target = _target(out or example.OUT)
-    classes = classes_of(model) if model else example.CLASSES
-    columns = {"text": _columns(text), "label": str(label)}
-    source = example.write_file() if file is None else file
+    columns = _columns(text, str(label))
+    target, own = _target(example.OUT if out is None else out), model is not None
+    classes = classes_of(model) if own else example.CLASSES
+    source = file if own else example.write_file()
     task = labelled.task(source, classes, **columns, metric=metric, seed=seed)
-    planned = replace(RELEASED if model else example.RECIPE, max_length=max_length, **wishes)
-    name = model or str(example.MODEL)
-    return Request(name, task, target, tolerance, chosen, planned, seed, example=not model)
+    planned = replace(RELEASED if own else example.RECIPE, max_length=max_length, **wishes)
+    name = model if own else str(example.MODEL)
+    return Request(name, task, target, tolerance, chosen, planned, seed, example=not own)
+
+
+def _checked(wishes: dict) -> dict:
+    """Those that are given, as a profile's fields are checked."""
+    return {name: profiles.checked(name, v) for name, v in wishes.items() if v is not None}
 
 
 def _check_together(model, file, out) -> None:
@@ -118,12 +125,15 @@ def _target(out: str | Path) -> Path:
     return target
 
 
-def _columns(text) -> list[str]:
+def _columns(text, label: str) -> dict:
+    """Names of the columns that are read."""
     columns = profiles.listed(text)
     columns = [columns] if isinstance(columns, str) else list(columns)
     if len(columns) not in (1, 2) or not all(isinstance(name, str) for name in columns):
         raise BadInput(f"text {text!r} is not valid; it takes one column, or a list of two")
-    return columns
+    if label in columns:
+        raise BadInput(f"column {label!r} is named for text and label; name another for one")
+    return {"text": columns, "label": label}
 
 
 def classes_of(model: str) -> tuple[str, ...]:
