@@ -63,8 +63,8 @@ def experiment(page):
 
 
 def computes(page):
-    """Whether a page may compute; the benchmark never does, and has no such parameter."""
-    return PROFILE == "tiny" or page == "a0_benchmark"
+    """Whether a page may compute; one that draws no grid of a profile has no such parameter."""
+    return PROFILE == "tiny" or "compute: bool" not in Path(f"notebooks/{page}.ipynb").read_text()
 
 
 def jobs():

@@ -7,6 +7,7 @@ that needs no word-prediction head; sentence encoders are published without one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def distil(
     -----
     Cost per token: a forward pass of the teacher, a forward and a backward pass of the student.
     """
-    student = dropping.smaller(model, keep)
+    student = copy.deepcopy(dropping.smaller(model, keep))
     length = {"level": "word", "max_length": recipe.max_length}
     encoded = batches.encode(model, tokenizer, sentences, **length)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lib import activations, batches
 from lib.errors import BadInput, one_of
-from lib.models import family
+from lib.models import family, quiet
 
 Similarity = Sequence[float] | None
 
@@ -202,8 +202,12 @@ def drop_blocks(model, keep: Sequence[int]):
 
 
 def smaller(model, keep: Sequence[int]):
-    """A copy of a model with some of its blocks alone; the model itself stays whole."""
-    return drop_blocks(copy.deepcopy(model), keep)
+    """A second model with some of the blocks; it shares the weights of the first.
+
+    No memory beyond the first model's. Deep-copy it before one of the two is trained.
+    """
+    shared = {id(weight): weight for weight in (*model.parameters(), *model.buffers())}
+    return drop_blocks(copy.deepcopy(model, shared), keep)
 
 
 def _renumber(blocks: nn.ModuleList) -> None:
@@ -261,8 +265,9 @@ def save(model, tokenizer, folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"folder {folder} is not empty; name a new one")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -32,3 +32,22 @@ def one_of(what: str, value: object, allowed) -> None:
     if value not in allowed:
         valid = ", ".join(map(str, allowed))
         raise BadInput(f"{what} {value!r} is not known; valid: {valid}")
+
+
+def within(what: str, value: object, low: float, high: float, kind: type | tuple = int) -> None:
+    """Refuse a value that is no number of a kind, or out of range.
+
+    Raises
+    ------
+    BadInput
+        If ``value`` is not a ``kind`` from ``low`` to ``high``; True and False are no numbers.
+
+    Examples
+    --------
+    >>> within("epochs", 0, 1, 100)
+    Traceback (most recent call last):
+    lib.errors.BadInput: epochs 0 is out of range; valid: 1 to 100
+    """
+    wrong = isinstance(value, bool) or not isinstance(value, kind)
+    if wrong or not low <= value <= high:
+        raise BadInput(f"{what} {value!r} is out of range; valid: {low} to {high:,}")

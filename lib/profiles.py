@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from lib import activations, dropping, models, tasks
-from lib.errors import BadInput, one_of
+from lib.errors import BadInput, one_of, within
 
 ORDERS = ("shuffled", "first")
 WEIGHTS = ("trained", "random")
@@ -225,12 +225,7 @@ def _check_model(name: str) -> None:
 
 
 def _within(what: str, low: float, high: float, kind: type | tuple = int):
-    def check(value) -> None:
-        wrong = isinstance(value, bool) or not isinstance(value, kind)
-        if wrong or not low <= value <= high:
-            raise BadInput(f"{what} {value!r} is out of range; valid: {low} to {high:,}")
-
-    return check
+    return lambda value: within(what, value, low, high, kind)
 
 
 CHECKS = {  # of one value; a field that holds a tuple is checked value by value
@@ -259,11 +254,15 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
 }
 
 
-def _checked(name: str, value):
+def listed(value):
+    """A parameter's value; a list that papermill's ``-p`` passed as text becomes a list again."""
+    return yaml.safe_load(value) if isinstance(value, str) and value.startswith("[") else value
+
+
+def checked(name: str, value):
     """A parameter's value, as the profile holds it, or a sentence that says why not."""
     one_of("parameter", name, CHECKS)
-    if isinstance(value, str) and value.startswith("["):  # papermill's -p passes a list as text
-        value = yaml.safe_load(value)
+    value = listed(value)
     if not isinstance(getattr(TINY, name), tuple):
         CHECKS[name](value)
         return value
@@ -305,7 +304,7 @@ def get(profile: str, experiment: str, **overrides) -> Profile:
     """
     one_of("profile", profile, PROFILES)
     one_of("experiment", experiment, AFFECTS)
-    given = {name: _checked(name, v) for name, v in overrides.items() if v is not None}
+    given = {name: checked(name, v) for name, v in overrides.items() if v is not None}
     return replace(PROFILES[profile], experiment=experiment, **given)
 
 

@@ -11,7 +11,7 @@ from lib.errors import BadInput
 
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in profiles.AFFECTS]
-CLUSTERS, CUTS = "03_neuron_correlation", "08_dropping"
+CLUSTERS, CUTS, OWN = "03_neuron_correlation", "08_dropping", "13_your_model"
 WRONG = {
     "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile"),
     "model": (CLUSTERS, "models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
@@ -19,6 +19,8 @@ WRONG = {
     "number": (CLUSTERS, "thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
     "strategy": (CUTS, "strategies", ["topp"], "strategy 'topp' is not known; valid: top, bottom"),
     "share": (CUTS, "drops", [1.5], "share of blocks 1.5 is out of range; valid: 0.01 to 0.99"),
+    "metric": (OWN, "metric", "f1", "metric of this model: 'f1' is not known; valid: accuracy, m"),
+    "own": (OWN, "model", "all-minilm-l6-v2", "model is given and file is not; give both, or none"),
 }
 
 
