@@ -42,7 +42,7 @@ DRAWN = {"a0_benchmark": "bench/*.json", "09_layers_to_spare": f"{PROFILE}/dropp
 
 # Parameter that names a page's text, and cores of one job, where they are not the usual ones. Small
 # batches hardly gain from a second core; two jobs of one core each are faster.
-TEXTS = {"07_strategies": "tuned_on", "08_dropping": "tuned_on"}
+TEXTS = {"07_strategies": "tuned_on", "08_dropping": "tuned_on", "11_cost": "tuned_on"}
 THREADS = {"08_dropping": 1}
 
 

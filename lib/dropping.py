@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lib import activations, batches
 from lib.errors import BadInput, one_of
-from lib.models import family
+from lib.models import family, quiet
 
 Similarity = Sequence[float] | None
 
@@ -255,8 +255,9 @@ def save(model, tokenizer, folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"folder {folder} is not empty; name a new one")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return folder
 
 

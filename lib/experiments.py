@@ -12,6 +12,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from lib import general, models, records
+from lib.dropped import costs
 from lib.dropped import runs as dropped
 from lib.errors import BadInput
 from lib.profiles import Profile, Run
@@ -22,6 +23,7 @@ MAKERS = {
     "neuron_correlation": general.general,
     "strategies": dropped.similarity,
     "dropping": dropped.dropped,
+    "cost": costs.costs,
 }
 NEEDS = {"dropping": "strategies"}  # whose records an experiment reads
 

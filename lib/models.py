@@ -176,7 +176,7 @@ def load(name_or_path: str | Path, *, head: int | None = None, device=None, rand
     config = AutoConfig.from_pretrained(folder, local_files_only=True, **options)
     family(config)
     kind = AutoModel if head is None else AutoModelForSequenceClassification
-    with _quiet():
+    with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = (
             kind.from_pretrained(
@@ -198,8 +198,8 @@ def _random_twin(kind, config, seed: int):
 
 
 @contextmanager
-def _quiet():
-    """Silence transformers' load report and bars: a new head is meant, not a fault."""
+def quiet():
+    """Silence transformers' reports and bars: a new head, or a model written, is no news."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity(logging.ERROR)
     transformers.logging.disable_progress_bar()

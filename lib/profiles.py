@@ -32,6 +32,7 @@ AFFECTS = {
     "neuron_correlation": (*PASS, "thresholds"),
     "strategies": ("data", "examples"),
     "dropping": ("data", "examples", "epochs", "batch", "learning_rate"),
+    "cost": ("data", "timed", "repeats", "batch"),
 }
 WHOLE = "whole"  # setting of a run from which no block is dropped
 
@@ -77,6 +78,8 @@ class Profile:
     batch: int = 8
     learning_rate: float = 5e-5
     restarts: tuple[int, ...] = (0, 1, 2)  # each draws another head, order and dropout
+    timed: int = 512  # sentences or pairs of one timed pass of inference and of fine-tuning
+    repeats: int = 5  # rounds in which every depth is timed once
     use_records: bool = True  # False computes again what is already recorded
     compute: bool = True  # False computes nothing: what has no record is shown as missing
     experiment: str = ""  # the page that asks
@@ -130,12 +133,20 @@ def _of_cuts(settings: Profile):
             yield model, task, setting, seed
 
 
+def _of_depths(settings: Profile):
+    """Every depth from the top down, of each model, on the first task alone."""
+    for model in settings.models:
+        for setting in replace(settings, strategies=("top",)).cuts(model):
+            yield model, settings.tuned_on[0], setting, settings.restarts[0]
+
+
 GRIDS = {
     "activations": _of_texts,
     "layer_similarity": _of_texts,
     "neuron_correlation": _of_texts,
     "strategies": _of_inputs,
     "dropping": _of_cuts,
+    "cost": _of_depths,
 }
 
 TINY = Profile(
@@ -153,6 +164,8 @@ TINY = Profile(
     epochs=4,
     learning_rate=1e-4,
     restarts=(0,),
+    timed=48,
+    repeats=3,
 )
 SMALL = Profile(
     name="small",
@@ -216,6 +229,8 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "batch": _within("batch", 1, 4096),
     "learning_rate": _within("learning_rate", 1e-8, 1, float),
     "restarts": _within("restart", 0, 2**32 - 1),
+    "timed": _within("timed", 10, 1_000_000),
+    "repeats": _within("repeats", 1, 1000),
     "use_records": lambda value: one_of("use_records", value, (True, False)),
     "compute": lambda value: one_of("compute", value, (True, False)),
 }

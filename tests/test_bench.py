@@ -79,7 +79,7 @@ def test_the_definition_of_cka_knows_ours_from_a_wrong_one():
 
 
 def test_planted_rows_do_not_depend_on_who_asks():
-    shape = clusters.Shape(700, 20, 0.3, "cpu", 1)
+    shape = clusters.Shape(700, 20, 0.3, "cpu")
     first, again = (np.concatenate(list(clusters.planted(shape))) for _ in range(2))
     assert first.shape == (700, 20) and first.dtype == np.float32
     np.testing.assert_array_equal(first, again)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+
+from lib import cost
 
 MODEL, TEXT = "all-minilm-l6-v2", "topics"
 
@@ -63,21 +64,12 @@ class Bench:
 
     def timed(self, call: Callable) -> float:
         """Seconds of a call; work still running on the device is waited for."""
-        begin = time.perf_counter()
-        call()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter() - begin
+        return cost.timed(call, self.device)
 
     def interleaved(self, ways: dict[str, Callable], repeats: int) -> dict[str, list[float]]:
         """Seconds of each way, run in turn, after each ran once unmeasured."""
-        for call in ways.values():
-            self.timed(call)
-        seconds = {way: [] for way in ways}
-        for _ in range(repeats):
-            for way, call in ways.items():
-                seconds[way].append(self.timed(call))
-        return seconds
+        clocked = {way: lambda call=call: self.timed(call) for way, call in ways.items()}
+        return cost.in_turn(clocked, repeats)
 
 
 def check(what: str, value: float, limit: float) -> dict:
