@@ -42,7 +42,7 @@ def speed(record: dict) -> pd.DataFrame:
         (task_title(task), title): {
             **{LOOPS[loop]: f"{np.median(rate(record, task, work, loop)):,.0f}" for loop in LOOPS},
             "times as fast": f"{gain(record, task, work):.1f}",
-            "tokens a sentence": f"{found['tokens']:.1f}",
+            "tokens a sentence": f"{found[work]['tokens']:.1f}",
         }
         for task, found in part(record)["tasks"].items()
         for work, title in WORK.items()

@@ -25,7 +25,7 @@ RECIPE = replace(RELEASED, epochs=1)
 MEMORY_UPDATES = 4
 LONG = 150  # words of a text that is longer than 128 tokens
 BASE_BATCH = {"cpu": 8, "cuda": 64}
-EXAMPLES = {"train": "tuning", "test": "evaluation"}
+WORK = {"train": "tuning", "test": "evaluation"}  # which part of a task serves for what
 
 
 def padded(tokenizer, task: tasks.Task, items: Sequence) -> dict[str, Tensor]:
@@ -84,7 +84,7 @@ class _Pair:
         self.released = copy.deepcopy(self.ours)
         self.groups = groups_of(self.ours, self.tokenizer, self.task)
         self.rows = {
-            part: padded(self.tokenizer, self.task, getattr(self.task, part)) for part in EXAMPLES
+            part: padded(self.tokenizer, self.task, getattr(self.task, part)) for part in WORK
         }
         items = self.task.test
         self.encoded = training.encode(self.ours, self.tokenizer, items, RECIPE.max_length)
@@ -120,13 +120,12 @@ def _speed(bench: Bench, name: str) -> tuple[dict, list[dict]]:
     }
     found, seconds = {}, cost.in_turn(ways, bench.sizes.tuned_repeats)
     counts = {"tuning": sum(map(len, pair.groups[1:])), "evaluation": len(pair.task.test)}
-    for work, examples in counts.items():
+    for part, work in WORK.items():
         loops = {loop: seconds[work, loop] for loop in ("ours", "released")}
-        found[work] = {"examples": examples, "seconds": loops}
-    lengths = [row.sum().item() for row in pair.rows["train"]["attention_mask"]]
-    about = {"updates": len(pair.groups) - 1, "tokens": float(np.mean(lengths))}
-    about |= {"source": pair.task.source, "data": pair.task.digest}
-    return found | about, checks
+        tokens = pair.rows[part]["attention_mask"].sum().item() / len(pair.rows[part]["labels"])
+        found[work] = {"examples": counts[work], "tokens": tokens, "seconds": loops}
+    about = {"source": pair.task.source, "data": pair.task.digest}
+    return found | about | {"updates": len(pair.groups) - 1}, checks
 
 
 def _checks(pair: _Pair, updates: int) -> list[dict]:
@@ -144,9 +143,11 @@ def _checks(pair: _Pair, updates: int) -> list[dict]:
     exact = replace(RECIPE, precision="float32")
     state = training.Training(ours, pair.tokenizer, pair.task, exact, cost.SEED)
     loop = released_updates(released, pair.rows["train"], pair.groups, exact)
-    updates = min(updates, len(pair.groups))
+    updates, losses = min(updates, len(pair.groups)), []
     with training.repeatable(ours.device):
-        losses = [(next(loop), state.update())[0] for _ in range(updates)]
+        for _ in range(updates):
+            losses.append(next(loop))
+            state.update()
     state.words.put_back()
     return [
         check(f"evaluation, {title}: logits, from the released loop's", apart, 1e-4),
