@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lib.recipes import RELEASED
 from lib.report import task_title
 
 GB = 1e9
@@ -43,6 +44,7 @@ def speed(record: dict) -> pd.DataFrame:
             **{LOOPS[loop]: f"{np.median(rate(record, task, work, loop)):,.0f}" for loop in LOOPS},
             "times as fast": f"{gain(record, task, work):.1f}",
             "tokens a sentence": f"{found[work]['tokens']:.1f}",
+            "padding alone": f"{RELEASED.max_length / found[work]['tokens']:.1f}",
         }
         for task, found in part(record)["tasks"].items()
         for work, title in WORK.items()
