@@ -53,8 +53,9 @@ DRAWN = {
 # Parameter that names a page's text, and cores of one job, where they are not the usual ones. Small
 # batches hardly gain from a second core; two jobs of one core each are faster.
 TUNED = ("08_dropping", "10_distilled", "12_tuning")
-TEXTS = dict.fromkeys(("07_strategies", *TUNED), "tuned_on")
+TEXTS = dict.fromkeys(("07_strategies", "11_cost", *TUNED), "tuned_on")
 THREADS = dict.fromkeys(TUNED, 1)
+ALONE = ("11_cost",)  # pages that take times: nothing may run beside them
 
 
 def experiment(page):
@@ -158,6 +159,7 @@ rule page:
         page_needs,
     output:
         f"{TREE}/notebooks/{{page}}.ipynb",
+    threads: lambda wildcards: workflow.cores if wildcards.page in ALONE else 1
     resources:
         mem_mb=4000,
     params:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from lib import general, models, records
-from lib.dropped import distilled, runs, tuned
+from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
 from lib.profiles import Profile, Run
 
@@ -24,6 +24,7 @@ MAKERS = {
     "dropping": runs.dropped,
     "distilled": distilled.distilled,
     "tuning": tuned.tuning,
+    "cost": costs.costs,
 }
 NEEDS = {"dropping": "strategies"}  # whose records an experiment reads
 

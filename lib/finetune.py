@@ -112,7 +112,6 @@ def train(
     return account
 
 
-@torch.inference_mode()
 def predict(
     model, tokenizer, sentences: Sequence, *, max_length: int = 128, batch_tokens: int | None = None
 ) -> Tensor:
@@ -121,9 +120,17 @@ def predict(
     Batches hold ``batch_tokens`` padded tokens of sentences of like length; results do not depend
     on them beyond rounding.
     """
-    size = batch_tokens or activations.batch_size(model.device)
     encoded = batches.encode(model, tokenizer, sentences, level="sentence", max_length=max_length)
-    found = torch.empty(len(sentences), model.config.num_labels)
+    return logits(model, tokenizer, encoded, batch_tokens=batch_tokens)
+
+
+@torch.inference_mode()
+def logits(
+    model, tokenizer, encoded: batches.Encoded, *, batch_tokens: int | None = None
+) -> Tensor:
+    """As :func:`predict`, of sentences that are encoded already."""
+    size = batch_tokens or activations.batch_size(model.device)
+    found = torch.empty(len(encoded.owner), model.config.num_labels)
     for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
         inputs = activations.to_device(batch, model.device).inputs
         found[batch.where] = model(**inputs).logits.float().cpu()
@@ -132,11 +139,11 @@ def predict(
 
 def evaluate(model, tokenizer, task: tasks.Task, items: Sequence, **options) -> dict[str, float]:
     """Scores of a model on some items of a task, the task's own metric first."""
-    logits = predict(model, tokenizer, [text for text, _ in items], **options)
+    found = predict(model, tokenizer, [text for text, _ in items], **options)
     labels = [label for _, label in items]
     if not task.labels:
-        return tasks.score(task, logits[:, 0].tolist(), labels)
-    return tasks.score(task, [task.labels[i] for i in logits.argmax(dim=1).tolist()], labels)
+        return tasks.score(task, found[:, 0].tolist(), labels)
+    return tasks.score(task, [task.labels[i] for i in found.argmax(dim=1).tolist()], labels)
 
 
 def scores(model, tokenizer, task: tasks.Task, recipe: Recipe = RELEASED) -> dict:

@@ -36,6 +36,7 @@ AFFECTS = {
     "dropping": TUNED,
     "distilled": (*TUNED, "words", "order", "distil_on", "distil_epochs"),
     "tuning": TUNED,
+    "cost": ("data", "timed", "repeats", "batch"),
 }
 WHOLE = "whole"  # setting of a run from which no block is dropped
 
@@ -83,6 +84,8 @@ class Profile:
     restarts: tuple[int, ...] = (0, 1, 2)  # each draws another head, order and dropout
     distil_on: str = "wikitext2"  # text from which a student learns, up to ``words`` of it
     distil_epochs: int = 3
+    timed: int = 512  # sentences or pairs of one timed pass of inference and of fine-tuning
+    repeats: int = 5  # rounds in which every depth is timed once
     use_records: bool = True  # False computes again what is already recorded
     compute: bool = True  # False computes nothing: what has no record is shown as missing
     experiment: str = ""  # the page that asks
@@ -157,6 +160,13 @@ def _of_tuned(settings_of):
     return grid
 
 
+def _of_depths(settings: Profile):
+    """Every depth from the top down, of each model, on the first task alone."""
+    for model in settings.models:
+        for setting in replace(settings, strategies=("top",)).cuts(model):
+            yield model, settings.tuned_on[0], setting, settings.restarts[0]
+
+
 GRIDS = {
     "activations": _of_texts,
     "layer_similarity": _of_texts,
@@ -165,6 +175,7 @@ GRIDS = {
     "dropping": _of_tuned(Profile.cuts),
     "distilled": _of_tuned(Profile.students),
     "tuning": _of_tuned(Profile.ways),
+    "cost": _of_depths,
 }
 
 TINY = Profile(
@@ -183,6 +194,8 @@ TINY = Profile(
     learning_rate=1e-4,
     restarts=(0,),
     distil_on="topics",
+    timed=48,
+    repeats=3,
 )
 SMALL = Profile(
     name="small",
@@ -249,6 +262,8 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "restarts": _within("restart", 0, 2**32 - 1),
     "distil_on": lambda value: one_of("text", value, TEXTS),
     "distil_epochs": _within("distil_epochs", 1, 100),
+    "timed": _within("timed", 10, 1_000_000),
+    "repeats": _within("repeats", 1, 1000),
     "use_records": lambda value: one_of("use_records", value, (True, False)),
     "compute": lambda value: one_of("compute", value, (True, False)),
 }

@@ -1,7 +1,8 @@
 """The only writer of results: one line of JSON per run, found again by what it depends on.
 
 ``book/results/<profile>/<experiment>/<model>--<task>.jsonl`` holds the numbers, without times or
-host names, so that two machines write the same file; ``... .provenance.jsonl`` beside it holds
+host names, so that two machines write the same file; only the records of experiment ``cost`` hold
+times and memory, as these are its numbers. ``... .provenance.jsonl`` beside it holds
 what made them. Files are replaced whole, provenance first: a process killed at any instant leaves
 whole files, and never a number without its provenance.
 """

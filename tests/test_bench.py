@@ -1,5 +1,6 @@
 """The benchmark's checks hold, and can fail; its page renders from what it writes. Never a time."""
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, records
-from lib.bench import clusters, figures, numbers, peers, report, roofline, run
+from lib import BadInput, finetune, records
+from lib.bench import clusters, figures, numbers, peers, report, roofline, run, tuned, tuning
 from lib.bench.base import QUICK, check, difference
 from lib.bench.vectors import gram_cka
 from lib.similarity import Moments, linear_cka
@@ -49,7 +50,7 @@ def record(measured):
 
 
 def test_all_ways_compute_the_same(beside):
-    assert len(beside["checks"]) == 5
+    assert len(beside["checks"]) == 5 + 6
     assert [entry for entry in beside["checks"] if not entry["holds"]] == []
     assert {"extract", "NeuroX HDF5", "NeuroX JSON"} < set(beside["extraction"]["ways"])
     assert {entry["way"] for entry in beside["clusters"]} == {"ours", "NeuroX"}
@@ -78,8 +79,28 @@ def test_the_definition_of_cka_knows_ours_from_a_wrong_one():
     assert difference(linear_cka(scatter + 1, [4] * 3), gram_cka(rows)) > 1e-5
 
 
+def test_fine_tuning_does_the_same_as_the_released_loop(measured):
+    checks = [entry for entry in measured["checks"] if "tuning" in entry["what"]]
+    assert len(checks) == 4 and all(entry["holds"] for entry in checks)
+    assert list(measured["tuning"]["tasks"]) == list(tuning.TASKS)
+    for found in measured["tuning"]["tasks"].values():
+        assert found["source"] and found["updates"] == 1
+
+
+def test_other_batches_are_noticed_by_the_check_of_weights(minilm):
+    task = tuning.load("sst2", 16)
+    start, tokenizer = finetune.begin(tuning.MODEL, task, device="cpu")
+    rows = tuning.padded(tokenizer, task, task.train)
+    moved = []
+    for group in (range(8), range(8, 16)):
+        model = copy.deepcopy(start)
+        list(tuning.released_updates(model, rows, [np.array(group)], tuning.RECIPE))
+        moved.append(model)
+    assert tuning._moved(*moved) / tuning._moved(start, moved[0]) > 0.1
+
+
 def test_planted_rows_do_not_depend_on_who_asks():
-    shape = clusters.Shape(700, 20, 0.3, "cpu", 1)
+    shape = clusters.Shape(700, 20, 0.3, "cpu")
     first, again = (np.concatenate(list(clusters.planted(shape))) for _ in range(2))
     assert first.shape == (700, 20) and first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
@@ -126,8 +147,19 @@ def test_the_page_draws_what_was_measured(which, request):
     assert roofline.table(found)["floor (s)"].notna().all()
     for draw in (figures.throughput_bars, figures.memory_lines, figures.time_bars):
         assert draw(found).axes
+    assert len(tuned.speed(found)) == 4 and len(tuned.memory(found)) == 2
+    assert list(tuned.depths(found).index) == [0, 3]
+    assert len(figures.tuning_bars(found).axes) == 2
     absent = "2 not measured" in numbers.of(found)["counted"]
     assert absent == (which == "record")
+
+
+def test_a_record_from_before_a_part_is_drawn_without_it(record):
+    old = {name: entry for name, entry in record.items() if name != "tuning"}
+    assert tuned.speed(old).empty and tuned.depths(old).empty and tuned.memory(old).empty
+    figures.tuning_bars(old).canvas.draw()
+    assert "6 not measured" in numbers.of(old)["counted"]
+    assert np.isnan(numbers.of(old)["base_share"])
 
 
 def test_a_missed_target_and_a_failed_check_are_said(record):
@@ -155,7 +187,7 @@ def test_the_notebook_renders_such_a_record(record, tmp_path):
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(images) == 3
+    assert len(images) == 4
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ WRONG = {
     "task": (CLUSTERS, "tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
     "number": (CLUSTERS, "thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
     "strategy": (CUTS, "strategies", ["topp"], "strategy 'topp' is not known; valid: top, bottom"),
+    "repeats": ("11_cost", "repeats", 0, "repeats 0 is out of range; valid: 1 to 1,000"),
     "share": (CUTS, "drops", [1.5], "share of blocks 1.5 is out of range; valid: 0.01 to 0.99"),
     "metric": (OWN, "metric", "f1", "metric of this model: 'f1' is not known; valid: accuracy, m"),
     "own": (OWN, "model", "all-minilm-l6-v2", "model is given and file is not; give both, or none"),

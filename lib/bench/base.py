@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+
+from lib import cost, training
 
 MODEL, TEXT = "all-minilm-l6-v2", "topics"
 
@@ -32,6 +33,13 @@ class Sizes:
     cka_sentences: int = 800
     cka_repeats: int = 3
     cka_checked: int = 2000  # rows on which CKA is compared through their N x N Gram matrices
+    tuned: int = 512  # examples of one pass of fine-tuning, and of evaluation
+    tuned_repeats: int = 3
+    checked_updates: int = 4
+    depth_examples: int = 128
+    depth_step: int = 1  # blocks dropped between two depths
+    base: dict = field(default_factory=dict)  # what differs from the shape of a BERT-base
+    base_updates: int = 2
     product: int = 2048  # side of the matrix product that gives the rate of the machine
 
 
@@ -44,6 +52,17 @@ QUICK = Sizes(
     cka_sentences=30,
     cka_repeats=2,
     cka_checked=300,
+    tuned=16,
+    tuned_repeats=1,
+    depth_examples=16,
+    depth_step=3,
+    base={
+        "num_hidden_layers": 1,
+        "hidden_size": 48,
+        "num_attention_heads": 2,
+        "intermediate_size": 96,
+    },
+    base_updates=1,
     product=256,
 )
 
@@ -63,21 +82,12 @@ class Bench:
 
     def timed(self, call: Callable) -> float:
         """Seconds of a call; work still running on the device is waited for."""
-        begin = time.perf_counter()
-        call()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter() - begin
+        return cost.timed(call, self.device)
 
     def interleaved(self, ways: dict[str, Callable], repeats: int) -> dict[str, list[float]]:
         """Seconds of each way, run in turn, after each ran once unmeasured."""
-        for call in ways.values():
-            self.timed(call)
-        seconds = {way: [] for way in ways}
-        for _ in range(repeats):
-            for way, call in ways.items():
-                seconds[way].append(self.timed(call))
-        return seconds
+        clocked = {way: lambda call=call: self.timed(call) for way, call in ways.items()}
+        return cost.in_turn(clocked, repeats)
 
 
 def check(what: str, value: float, limit: float) -> dict:
@@ -103,7 +113,10 @@ def rates(bench: Bench) -> dict[str, float]:
     """What the machine gives: operations a second of a product, bytes a second of a copy."""
     side = bench.sizes.product * (4 if bench.device.type == "cuda" else 1)
     found = {}
-    for dtype in (torch.float32, torch.float64):
+    kinds = [torch.float32, torch.float64]
+    if training.products(bench.device, "best") == "bfloat16":
+        kinds.append(torch.bfloat16)
+    for dtype in kinds:
         left, right = torch.randn(2, side, side, device=bench.device, dtype=dtype)
         product = {"product": lambda left=left, right=right: torch.mm(left, right)}
         seconds = bench.interleaved(product, 5)["product"]

@@ -7,22 +7,16 @@ one way and ends. Making the rows is not timed.
 
 from __future__ import annotations
 
-import json
-import re
-import resource
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from lib import peak
 from lib.bench import peers
 from lib.bench.base import Bench, check, difference
 from lib.similarity import Moments, correlation_clusters
@@ -31,18 +25,16 @@ CHUNK = 512  # rows made at once
 GROUP = 6  # neurons of one planted group, on average
 PICKED = 256  # neurons whose correlation with all others is compared
 THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
-MAXRSS = 1024 if sys.platform == "linux" else 1  # bytes in a unit of ru_maxrss
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What one process is to do: N rows of D neurons, where, with how many threads."""
+    """What one process is to do: N rows of D neurons, where."""
 
     rows: int
     neurons: int
     threshold: float  # the one at which clusters are compared, and the only one for NeuroX
     device: str
-    threads: int
     seed: int = 0
 
 
@@ -124,54 +116,6 @@ def neurox(shape: Shape) -> dict:
 WAYS = {"ours": ours, "NeuroX": neurox}
 
 
-def _peak() -> int:
-    """Most memory this process ever held, in bytes.
-
-    Linux also counts in ``ru_maxrss`` what the parent held when it started this process; VmHWM is
-    this process alone.
-    """
-    status = Path("/proc/self/status")
-    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
-        return int(found[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS
-
-
-def _run(way: str, shape: Shape, file: str) -> None:
-    """Run one way here and leave its result, and the memory it peaked at, in a file."""
-    torch.set_num_threads(shape.threads)
-    start = _peak()
-    found = WAYS[way](shape) | {"start_bytes": start, "peak_bytes": _peak()}
-    if shape.device.startswith("cuda") and way == "ours":
-        found["device_peak_bytes"] = torch.cuda.max_memory_allocated()
-    arrays = {name: found.pop(name) for name in ("labels", "correlation")}
-    np.savez(file, **arrays, rest=json.dumps(found))
-
-
-def alone(way: str, shape: Shape) -> dict:
-    """Measure one way in a fresh process.
-
-    Parameters
-    ----------
-    way
-        ``ours`` or ``NeuroX``.
-    shape
-        The size, device and threads.
-
-    Returns
-    -------
-    dict
-        ``seconds``, ``parts``, ``labels`` (D,), ``correlation`` (picked, D), ``start_bytes`` (held
-        before any row was made) and ``peak_bytes``.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/found.npz"
-        asked = [way, json.dumps(asdict(shape)), file]
-        subprocess.run([sys.executable, "-m", "lib.bench.clusters", *asked], check=True)
-        with np.load(file) as found:
-            arrays = {name: found[name] for name in ("labels", "correlation")}
-            return json.loads(str(found["rest"])) | arrays
-
-
 def same_clusters(left: np.ndarray, right: np.ndarray) -> bool:
     """Whether two labellings join the same neurons, whatever their names.
 
@@ -190,14 +134,13 @@ def clusters(bench: Bench) -> tuple[list[dict], list[dict]]:
     """Correlation and clusters of planted rows, at every number of rows, way by way."""
     sizes, found, checks = bench.sizes, [], []
     for rows, repeats in sizes.rows.items():
-        threads, device = torch.get_num_threads(), str(bench.device)
-        shape = Shape(rows, sizes.neurons, sizes.threshold, device, threads)
+        shape = Shape(rows, sizes.neurons, sizes.threshold, str(bench.device))
         ways = ["ours", "NeuroX"] if bench.with_peers else ["ours"]
         runs = {way: [] for way in ways}
         for turn in range(repeats):
             for way in ways:
                 bench.say(f"clusters: {rows:,} rows, {way}, {turn + 1} of {repeats}")
-                runs[way].append(alone(way, shape))
+                runs[way].append(peak.alone(WAYS[way], shape))
         found += [_cluster_entry(way, shape, done) for way, done in runs.items()]
         if bench.with_peers:
             checks += _cluster_checks(rows, runs["ours"][0], runs["NeuroX"][0])
@@ -226,7 +169,3 @@ def _cluster_checks(rows: int, ours: dict, theirs: dict) -> list[dict]:
         check(f"correlation, {rows:,} rows: from NeuroX's", apart, 1e-5),
         check(f"clusters, {rows:,} rows: other than NeuroX's", other, 0),
     ]
-
-
-if __name__ == "__main__":
-    _run(sys.argv[1], Shape(**json.loads(sys.argv[2])), sys.argv[3])

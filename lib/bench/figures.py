@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lib import figures
+from lib.bench import tuned
 from lib.bench.report import NAMES, ORDER, largest, peaks
+from lib.report import task_title
 
 POINTS = "offset points"
 PARTS = {
@@ -71,6 +73,26 @@ def time_bars(record: dict) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("seconds")
     figure.legend(loc="outside lower center", ncols=len(names))
+    return figures.finish(figure)
+
+
+def tuning_bars(record: dict) -> Figure:
+    """Examples a second of both loops in fine-tuning and evaluation, a group of bars per task."""
+    found = tuned.part(record)["tasks"]
+    figure, pair = plt.subplots(2, 1, figsize=(figures.WIDTH, 5.2), layout="constrained")
+    for axes, (work, title) in zip(pair, tuned.WORK.items(), strict=True):
+        for place, (loop, name) in enumerate(tuned.LOOPS.items()):
+            rates = [tuned.rate(record, task, work, loop) for task in found]
+            middle = np.array([np.median(r) for r in rates])
+            ends = [[m - r.min(), r.max() - m] for m, r in zip(middle, rates, strict=True)]
+            rows = np.arange(len(found)) + 0.4 * place
+            style = {"color": f"C{place}", "hatch": HATCHES[place], "label": name}
+            axes.barh(rows, middle, 0.38, xerr=np.transpose(ends) if ends else None, **style)
+        axes.set_yticks(np.arange(len(found)) + 0.2, [task_title(task) for task in found])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set(title=title, xlabel="examples a second")
+    figure.legend(*pair[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figures.finish(figure)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lib.bench import tuned
 from lib.bench.report import GB, SUMMED, TARGETS, counted, largest, met, peaks, ratio
 
 
@@ -22,6 +23,22 @@ def _apart(record: dict, what: str) -> float:
     """Largest difference found by the checks whose name begins so."""
     values = [entry["value"] for entry in record["checks"] if entry["what"].startswith(what)]
     return max((v for v in values if v is not None), default=float("nan"))
+
+
+def _tuning(record: dict) -> dict:
+    """Of fine-tuning: what it was measured on, and what it reached."""
+    found, reached = tuned.part(record), tuned.base(record)
+    tasks = found["tasks"].values()
+    return {
+        "tuned_on": ", ".join(entry["source"] for entry in tasks) or "nothing yet",
+        "tuned_updates": next((entry["updates"] for entry in tasks), 0),
+        "tuned_logits": _apart(record, "evaluation"),
+        "base_seconds": reached["base_seconds"],
+        "base_rate": reached["base_rate"] / 1e9,
+        "base_share": reached["base_share"],
+        "base_batch": found["base"].get("batch", 0),
+        "base_precision": found["base"].get("precision", "no precision yet"),
+    }
 
 
 def of(record: dict) -> dict:
@@ -50,5 +67,6 @@ def of(record: dict) -> dict:
         "peer_peak": theirs[many],
         "per_row": (theirs[many] - theirs[few]) * GB / 1000 / max(many - few, 1),
         "cost": ratio(record, "cka", SUMMED, "forward"),
+        **_tuning(record),
         **{f"rate_{name}": rate / 1e9 for name, rate in record["rates"].items()},
     }

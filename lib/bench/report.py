@@ -10,14 +10,16 @@ import json
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lib import models, records
-from lib.bench import run
+from lib.bench import run, tuned
 from lib.errors import BadInput
+from lib.report import task_title
 
 GB = 1e9
 ORDER = ("forward", "extract", "moments", "NeuroX HDF5", "NeuroX JSON")
@@ -144,6 +146,14 @@ TARGETS = (
     Target(
         "CKA, correlation: cost over forward pass", "≤", 1,
         lambda r: ratio(r, "cka", SUMMED, "forward"),
+    ),
+    *(
+        Target(
+            f"{tuned.WORK[work]}, {task_title(task)}: speed over the released loop", "≥", wanted,
+            partial(tuned.gain, task=task, work=work),
+        )
+        for work, wanted in (("tuning", 3), ("evaluation", 5))
+        for task in ("sst2", "cola")
     ),
 )  # fmt: skip
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lib import figures, models
+from lib.dropped.costs import WORK
 from lib.profiles import WHOLE
 from lib.report import cell_name, task_title
 
@@ -188,4 +189,25 @@ def depth_curves(found: pd.DataFrame) -> Figure:
         axes.set(title=cell_name(model, task, many), xlabel="blocks left", ylabel="score")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figures.finish(figure)
+
+
+def cost_curves(found: pd.DataFrame) -> Figure:
+    """Time of inference and of fine-tuning by blocks dropped, beside what operations predict."""
+    if found.empty:
+        return _nothing()
+    figure, pair = plt.subplots(2, 1, figsize=(figures.WIDTH, 7.2), layout="constrained")
+    for axes, (work, title) in zip(pair, WORK.items(), strict=True):
+        for place, (model, rows) in enumerate(found.groupby("model", sort=False)):
+            share, colour = rows[f"{work} share"], f"C{place}"
+            ends = [share - rows[f"{work} share least"], rows[f"{work} share most"] - share]
+            style = {"marker": figures.MARKERS[place], "capsize": 3, "color": colour}
+            axes.errorbar(rows["k"], share, ends, label=f"{model}, measured", **style)
+            line = {"color": colour, "linestyle": ":", "label": f"{model}, counted"}
+            axes.plot(rows["k"], rows[f"{work} predicted"], **line)
+        axes.set(title=title, xlabel="blocks dropped from the top", ylabel="share of the time")
+        axes.set_ylim(0, None)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*pair[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figures.finish(figure)
