@@ -7,6 +7,8 @@ The data flow is the folder listing::
        \                                         clusters          /      figures
         -> dropping -> training -> finetune, distil --------------
            blocks      updates     scores    students
+    activations -> probes -> selection
+                  (P, C, D)  layers, neurons
 
 One letter code in every comment, docstring and error:
 

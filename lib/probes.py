@@ -1,0 +1,306 @@
+r"""Linear probes with an elastic net, many trained together over one table of rows.
+
+Paper A asks for hundreds of probes on the same rows: every layer alone, every concatenation, every
+candidate set of neurons. A probe here is a set of columns and a seed; all are trained in one pass
+over the rows, and what they share is read once (:mod:`lib.segments`).
+
+Memory: the rows once more (columns in the order of the segments, standardised), four numbers for
+each weight, one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.errors import BadInput, one_of
+from lib.metrics import METRICS
+from lib.segments import Layout, backward, first_weights, forward, layout, unpacked
+
+OUTPUTS = 1 << 24  # numbers of a chunk of outputs
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How probes are trained, as data; numbers are the released code's."""
+
+    standardise: bool  # columns to mean 0 and variance 1 over the training rows (P6)
+    shuffle: bool  # draw the batches anew in every epoch (P5)
+    squared: bool  # second penalty: the squared norm of the weights, or the norm itself (P7)
+    best: bool  # keep the epoch that scores best on dev, where dev is given, or the last one
+    epochs: int = 10
+    batch: int = 128
+    learning_rate: float = 1e-3
+    l1: float = 1e-5
+    l2: float = 1e-5
+
+
+PROTOCOLS = {
+    "official": Protocol(standardise=False, shuffle=False, squared=False, best=False),
+    "corrected": Protocol(standardise=True, shuffle=True, squared=True, best=True),
+}
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Trained probes, set by set and within a set seed by seed.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (P, C, D)
+        In units of the rows as they were trained on (standardised or not); zero outside a probe's
+        columns.
+    bias : Tensor of shape (P, C)
+    centre, scale : Tensor of shape (D,)
+        What was taken from each column, and what it was divided by; 0 and 1 for raw rows.
+    classes : tuple
+        Labels in the order of the outputs; empty where labels are numbers.
+    epoch : ndarray of shape (P,)
+        Epoch whose weights were kept, from 1.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    centre: Tensor
+    scale: Tensor
+    classes: tuple
+    epoch: np.ndarray
+
+    def outputs(self, rows: Tensor) -> Iterator[Tensor]:
+        """Yield outputs (n, P, C) of some rows (N, D), chunk by chunk: one product."""
+        weights = self.weights / self.scale
+        bias = self.bias - weights @ self.centre
+        flat = weights.flatten(0, 1).T
+        for part in rows.split(max(1, OUTPUTS // flat.shape[1])):
+            found = torch.addmm(bias.flatten(), part.to(flat), flat)
+            yield found.view(len(part), *bias.shape)
+
+    def predict(self, rows: Tensor) -> Tensor:
+        """Class numbers, or numbers where there are no classes, of shape (P, N)."""
+        return torch.cat([_answers(found, bool(self.classes)) for found in self.outputs(rows)], 1)
+
+    def score(self, rows: Tensor, labels: Sequence, *, metric: str | None = None) -> np.ndarray:
+        """Score of every probe on some rows, shape (P,).
+
+        Parameters
+        ----------
+        rows, labels
+            As for :func:`fit_probes`. A label that is no class of the probes counts as an error.
+        metric
+            Key of :data:`lib.metrics.METRICS`; its first number is taken. Default accuracy, or the
+            mean of Pearson's and Spearman's correlation for numbers.
+        """
+        return _scores(self.predict(rows), _numbered(labels, self.classes), metric)
+
+
+def _answers(outputs: Tensor, classes: bool) -> Tensor:
+    """From (n, P, C) to (P, n): the class with the largest output, or the number itself."""
+    return (outputs.argmax(dim=2) if classes else outputs[:, :, 0]).T
+
+
+def _numbered(labels: Sequence, classes: tuple) -> np.ndarray:
+    """Labels as class numbers, -1 for what is no class; numbers as they are."""
+    if not classes:
+        return np.asarray(labels, dtype=np.float32)
+    number = {label: i for i, label in enumerate(classes)}
+    return np.array([number.get(label, -1) for label in np.asarray(labels).tolist()])
+
+
+def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarray:
+    metric = metric or ("accuracy" if gold.dtype.kind == "i" else "pearson_spearman")
+    one_of("metric", metric, METRICS)
+    return np.array(
+        [next(iter(METRICS[metric](p, gold).values())) for p in predicted.cpu().numpy()]
+    )
+
+
+def fit_probes(
+    rows: Tensor,
+    labels: Sequence,
+    *,
+    columns: Sequence[Sequence[int]] | None = None,
+    protocol: str | Protocol = "corrected",
+    seeds: Sequence[int] = (0,),
+    classes: Sequence | None = None,
+    dev: tuple[Tensor, Sequence] | None = None,
+    metric: str | None = None,
+    order: int = 0,
+) -> Probes:
+    r"""Train one probe per set of columns and seed, all together :cite:p:`dalvi2020analyzing`.
+
+    Each minimises, over batches of rows,
+
+    .. math:: \text{loss} + \lambda_1 \sum |W| + \lambda_2 \lVert W \rVert_2^2
+
+    with cross entropy, or squared error for numbers; the bias is not penalised. Under ``official``
+    the last term is the norm itself. A probe does not depend on those trained beside it.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (N, D)
+        On the device where the probes are trained.
+    labels : sequence of length N
+        Names or whole numbers of classes; floats are fitted as numbers.
+    columns
+        Sets of columns, each a list of column numbers; default one set of all.
+    protocol
+        Key of :data:`PROTOCOLS`, or one of your own.
+    seeds
+        Each draws other first weights.
+    classes
+        Labels in the order of the outputs; default those of ``labels``, sorted.
+    dev
+        Rows and labels on which the best epoch is chosen, by ``metric``, where the protocol does.
+    order
+        Draws the batches; the same for all probes.
+
+    Returns
+    -------
+    Probes
+        P = sets x seeds, on the device of the rows.
+
+    Raises
+    ------
+    BadInput
+        For shapes that do not match, an empty set, a column that does not exist or is named twice,
+        a label that is no class, or rows that are not finite.
+
+    Notes
+    -----
+    Cost of an epoch: 4 N C numbers multiplied and added per column and probe that uses it.
+    """
+    if isinstance(protocol, str):
+        one_of("protocol", protocol, PROTOCOLS)
+        protocol = PROTOCOLS[protocol]
+    sets = _checked_sets(columns, _checked_rows(rows, labels))
+    classes = _classes(labels, classes)
+    where = layout(rows.shape[1], sets, len(seeds), len(classes) or 1).to(rows.device)
+    prepared, centre, scale = _prepared(rows, where.columns, protocol)
+    judge = None
+    if dev and protocol.best:
+        held = (dev[0].to(prepared)[:, where.columns] - centre) / scale
+        judge = _judge(held, _numbered(dev[1], classes), where, metric)
+    flat = first_weights(where, sets, seeds).to(rows.device)
+    data = prepared, _target(labels, classes, rows.device)
+    flat, epoch = _train(data, where, flat, protocol, judge=judge, order=order)
+    whole = [rows.new_full((rows.shape[1],), fill, dtype=torch.float32) for fill in (0, 1)]
+    whole[0][where.columns], whole[1][where.columns] = centre, scale
+    return Probes(*unpacked(where, flat, rows.shape[1]), *whole, classes, epoch)
+
+
+def _checked_rows(rows: Tensor, labels: Sequence) -> int:
+    if rows.ndim != 2 or len(rows) != len(labels) or not len(rows):
+        raise BadInput(
+            f"rows of shape {tuple(rows.shape)} do not go with {len(labels)} labels; rows are "
+            "(N, D), one label for each, and at least one"
+        )
+    return rows.shape[1]
+
+
+def _checked_sets(columns: Sequence | None, width: int) -> list[np.ndarray]:
+    sets = [np.arange(width)] if columns is None else [np.asarray(c, dtype=int) for c in columns]
+    for number, chosen in enumerate(sets):
+        if not len(chosen) or len(np.unique(chosen)) < len(chosen):
+            raise BadInput(f"set {number} of columns is empty or names one twice")
+        if chosen.min() < 0 or chosen.max() >= width:
+            raise BadInput(
+                f"set {number} names a column that does not exist; valid: 0 to {width - 1}"
+            )
+    return sets
+
+
+def _classes(labels: Sequence, classes: Sequence | None) -> tuple:
+    """Classes in order; none where labels are floats. Refuses a label that is no class."""
+    values = np.asarray(labels)
+    if values.dtype.kind == "f":
+        return ()
+    there = set(values.tolist())
+    classes = tuple(classes or sorted(there))
+    unknown = sorted(map(str, there - set(classes)))
+    if unknown:
+        raise BadInput(f"labels {unknown} are not among the classes: {list(classes)}")
+    return classes
+
+
+def _target(labels: Sequence, classes: tuple, device) -> Tensor:
+    """What outputs are compared with: one-hot rows (N, C), or numbers (N, 1)."""
+    numbers = torch.from_numpy(_numbered(labels, classes)).to(device)
+    if not classes:
+        return numbers[:, None]
+    return torch.nn.functional.one_hot(numbers, len(classes)).float()
+
+
+def _prepared(rows: Tensor, columns: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor, Tensor]:
+    """The columns used, in the order of the segments, with what was taken and divided by."""
+    chosen = rows[:, columns].float()
+    variance, centre = torch.var_mean(chosen, dim=0, correction=0)
+    if not centre.isfinite().all():
+        raise BadInput("rows hold NaN or infinity; none is valid")
+    if not protocol.standardise:
+        return chosen, torch.zeros_like(centre), torch.ones_like(centre)
+    scale = variance.sqrt()
+    scale[scale == 0] = 1
+    return chosen.sub_(centre).div_(scale), centre, scale
+
+
+def _penalty(where: Layout, flat: Tensor, grad: Tensor, protocol: Protocol) -> None:
+    """Add the gradient of the elastic net; at weights of zero that of the plain norm is 0."""
+    weights, owner = flat[: where.weights], where.owner[: where.weights]
+    grad = grad[: where.weights]
+    grad.add_(weights.sign(), alpha=protocol.l1)
+    if protocol.squared:
+        grad.add_(weights, alpha=2 * protocol.l2)
+    else:
+        square = torch.zeros(where.probes, device=flat.device).index_add_(0, owner, weights**2)
+        norm = square.sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+        grad.add_(weights / norm[owner], alpha=protocol.l2)
+
+
+def _batches(rows: Tensor, target: Tensor, protocol: Protocol, order: int, epoch: int):
+    """Batches of an epoch: consecutive rows, or rows in a drawn order."""
+    if not protocol.shuffle:
+        return zip(rows.split(protocol.batch), target.split(protocol.batch), strict=True)
+    drawn = np.random.default_rng([order, epoch]).permutation(len(rows))
+    where = torch.from_numpy(drawn).to(rows.device).split(protocol.batch)
+    return ((rows[part], target[part]) for part in where)
+
+
+def _judge(held: Tensor, gold: np.ndarray, where: Layout, metric: str | None):
+    """Function from the flat vector to the score of every probe on held-out rows."""
+
+    def judge(flat: Tensor) -> np.ndarray:
+        answers = _answers(forward(held, where, flat), gold.dtype.kind == "i")
+        return _scores(answers, gold, metric)
+
+    return judge
+
+
+def _above(out: Tensor, wanted: Tensor) -> Tensor:
+    """Gradient of the mean loss over a batch, from outputs (n, P, C) and targets (n, C)."""
+    if out.shape[2] == 1:
+        return (out - wanted[:, None]) * (2 / len(out))
+    return (out.softmax(dim=2) - wanted[:, None]).div_(len(out))
+
+
+@torch.no_grad()
+def _train(data, where: Layout, flat: Tensor, protocol: Protocol, *, judge, order: int):
+    """Adam over all weights at once; the flat vector kept, and the epoch of each probe."""
+    flat.grad = torch.zeros_like(flat)
+    optimizer = torch.optim.Adam([flat], lr=protocol.learning_rate, fused=True)
+    best, kept = np.full(where.probes, -np.inf), flat
+    epochs = np.full(where.probes, protocol.epochs)
+    for epoch in range(protocol.epochs):
+        for batch, wanted in _batches(*data, protocol, order, epoch):
+            backward(batch, where, _above(forward(batch, where, flat), wanted), flat.grad)
+            _penalty(where, flat, flat.grad, protocol)
+            optimizer.step()
+        if judge:
+            scores = judge(flat)
+            better = scores > best
+            best[better], epochs[better] = scores[better], epoch + 1
+            kept = torch.where(torch.from_numpy(better).to(flat.device)[where.owner], flat, kept)
+    return kept, epochs
