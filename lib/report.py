@@ -16,6 +16,7 @@ from lib.errors import BadInput
 from lib.profiles import Profile, Run
 
 Table = Sequence[tuple[Run, dict]]
+pd.set_option("display.max_colwidth", None)  # pages show what a cell says to its end
 
 
 def coverage(settings: Profile, table: Table) -> str:
