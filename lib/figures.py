@@ -19,6 +19,7 @@ from lib.report import Table, array, cell_name, cells_of, mean_and_spread, redun
 WIDTH = 6  # inches, of every figure
 LINES = {"trained": "-", "random": "--"}
 MARKERS = "osD^vPX"
+DASHES = ("-", "--", ":")
 SIZES = {1: "1", 2: "2", 5: "3 to 5", 10: "6 to 10"}  # classes of cluster size, by upper edge
 sns.set_theme(
     context="notebook",

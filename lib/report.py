@@ -29,6 +29,12 @@ def task_title(name: str) -> str:
     return tasks.TASKS[name].title
 
 
+def indexed(rows: dict[tuple, dict | Sequence], *names: str) -> pd.DataFrame:
+    """One row per entry, its key spread over the index."""
+    index = pd.MultiIndex.from_tuples(rows, names=names) if rows else None
+    return pd.DataFrame(list(rows.values()), index=index)
+
+
 def array(nested) -> np.ndarray:
     """A list of numbers from a record, None being NaN."""
     return np.array(nested, dtype=float)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib.recipes import RELEASED
-from lib.report import task_title
+from lib.report import indexed, task_title
 
 GB = 1e9
 WORK = {"tuning": "fine-tuning", "evaluation": "evaluation"}
@@ -49,11 +49,7 @@ def speed(record: dict) -> pd.DataFrame:
         for task, found in part(record)["tasks"].items()
         for work, title in WORK.items()
     }
-    return _indexed(rows, "task", "examples a second")
-
-
-def _indexed(rows: dict, *names: str) -> pd.DataFrame:
-    return pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=names))
+    return indexed(rows, "task", "examples a second")
 
 
 def depths(record: dict) -> pd.DataFrame:

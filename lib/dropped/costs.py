@@ -18,7 +18,7 @@ from lib.dropped.claims import ROUNDING
 from lib.general import Found
 from lib.profiles import Profile, Run, cut_of
 from lib.recipes import Recipe
-from lib.report import Table, verdict
+from lib.report import Table, indexed, verdict
 
 MB = 1e6
 WORK = {"inference": "inference", "tuning": "fine-tuning"}  # name in a record: in a table
@@ -115,7 +115,7 @@ def size_table(found: pd.DataFrame) -> pd.DataFrame:
         }
         for row in found.to_dict("records")
     }
-    return _indexed(rows, "model", "blocks left")
+    return indexed(rows, "model", "blocks left")
 
 
 def time_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -131,12 +131,7 @@ def time_table(found: pd.DataFrame) -> pd.DataFrame:
         for work, title in WORK.items()
         for row in found.to_dict("records")
     }
-    return _indexed(rows, "model", "blocks left", "work")
-
-
-def _indexed(rows: dict, *names: str) -> pd.DataFrame:
-    index = pd.MultiIndex.from_tuples(rows, names=names) if rows else None
-    return pd.DataFrame(rows.values(), index=index)
+    return indexed(rows, "model", "blocks left", "work")
 
 
 @cache

@@ -15,7 +15,6 @@ from lib.profiles import WHOLE
 from lib.report import cell_name, task_title
 
 GAP = 0.6  # between two strategies, in rows
-DASHES = ("-", "--", ":")
 KINDS = {"top": "dropped from the top", "even": "every second dropped"}
 
 
@@ -84,7 +83,7 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
                 line,
                 color=f"C{place}",
                 marker=figures.MARKERS[place % len(figures.MARKERS)],
-                linestyle=DASHES[place % len(DASHES)],
+                linestyle=figures.DASHES[place % 3],
                 label=strategy,
             )
         axes.axhline(0, color="0.5", linewidth=1)
@@ -159,7 +158,7 @@ def change_curves(tables: dict[str, pd.DataFrame]) -> Figure:
                 line.astype(float),
                 color=f"C{place % 10}",
                 marker=figures.MARKERS[place % len(figures.MARKERS)],
-                linestyle=DASHES[place % len(DASHES)],
+                linestyle=figures.DASHES[place % 3],
                 label=f"{model}, {task}" if many else task,
             )
         axes.set(xlabel="layer (0 = embeddings)", ylabel=measure, ylim=(None, 1.02))
@@ -180,7 +179,7 @@ def depth_curves(found: pd.DataFrame) -> Figure:
     for axes, ((model, task), rows) in zip(grid[:, 0], cells, strict=True):
         for place, kind in enumerate(kinds):
             line = 100 * rows[rows["kind"] == kind].groupby("left")["score"].mean()
-            style = {"linestyle": DASHES[place % 3], "marker": figures.MARKERS[place]}
+            style = {"linestyle": figures.DASHES[place % 3], "marker": figures.MARKERS[place]}
             axes.plot(line.index, line, color=f"C{place}", label=KINDS.get(kind, kind), **style)
         whole = 100 * rows[rows["kind"] == WHOLE]["score"].mean()
         axes.axhline(whole, color="0.4", linestyle="-", linewidth=1, label="whole model")

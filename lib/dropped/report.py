@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib import dropping, models
 from lib.profiles import WHOLE, Profile, cut_of
-from lib.report import Table, array, task_title
+from lib.report import Table, array, indexed, task_title
 
 COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]
 
@@ -29,20 +29,13 @@ def kept_table(n_blocks: int, ks: Sequence[int], similarity: Sequence[float]) ->
     return pd.DataFrame(rows).T.rename_axis(["strategy", "k"])
 
 
-def _frame(rows: dict[tuple, dict | list], *names: str) -> pd.DataFrame:
-    """One row per entry, its key spread over the index."""
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=names)
-    return frame
-
-
 def similarity_table(table: Table) -> pd.DataFrame:
     """Similarity of each block's output with its input: one row per model, task and weights."""
     rows = {
         (models.title(run.model), task_title(run.task), run.setting): values["similarity"]
         for run, values in table
     }
-    return _frame(rows, "model", "task", "weights").rename_axis(columns="block")
+    return indexed(rows, "model", "task", "weights").rename_axis(columns="block")
 
 
 def ladder(table: Table, weights: str = "trained") -> pd.DataFrame:
@@ -52,7 +45,7 @@ def ladder(table: Table, weights: str = "trained") -> pd.DataFrame:
         for run, values in table
         if run.setting == weights
     }
-    frame = _frame(rows, "model", "task")
+    frame = indexed(rows, "model", "task")
     return frame.rename(columns=lambda place: f"{place + 1}.").rename_axis(columns="goes")
 
 
@@ -159,7 +152,7 @@ def can_go(found: pd.DataFrame, tolerances: Sequence[float]) -> pd.DataFrame:
         }
         for (model, task), line in mean.iterrows()
     }
-    return _frame(rows, "model", "task")
+    return indexed(rows, "model", "task")
 
 
 def _run_length(within: pd.Series) -> int:
@@ -182,7 +175,7 @@ def change_table(table: Table, measure: str) -> pd.DataFrame:
             cell = (models.title(run.model), task_title(run.task))
             rows.setdefault(cell, []).append(array(values[measure]))
     means = {cell: np.mean(seeds, axis=0) for cell, seeds in rows.items()}
-    return _frame(means, "model", "task").rename_axis(columns="layer")
+    return indexed(means, "model", "task").rename_axis(columns="layer")
 
 
 def when_to_drop(settings: Profile, tuned: Table, dropped: Table) -> pd.DataFrame:
@@ -217,7 +210,7 @@ def frozen_table(found: pd.DataFrame) -> pd.DataFrame:
             "frozen": _mean_pm(frozen["score"]),
             "whole": _mean_pm(cell[cell["strategy"] == WHOLE]["score"]),
         }
-    return _frame(rows, "model", "task")
+    return indexed(rows, "model", "task")
 
 
 def across(found: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -226,7 +219,7 @@ def across(found: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     for (model, task, k), cell in found.groupby(["model", "task", "k"], sort=False):
         scores = {name: _mean_pm(cell[cell["strategy"] == name]["score"]) for name in order}
         rows[models.title(model), task_title(task), k] = scores
-    return _frame(rows, "model", "task", "k")
+    return indexed(rows, "model", "task", "k")
 
 
 def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
@@ -269,7 +262,7 @@ def at_half(found: pd.DataFrame) -> pd.DataFrame:
         shown = cell[half | (cell["kind"] == WHOLE)]
         scores = {kind: _mean_pm(rows["score"]) for kind, rows in shown.groupby("kind", sort=False)}
         rows[models.title(model), task_title(task)] = scores
-    return _frame(rows, "model", "task").fillna("–")
+    return indexed(rows, "model", "task").fillna("–")
 
 
 def distillations(students: Table) -> pd.DataFrame:
@@ -284,4 +277,4 @@ def distillations(students: Table) -> pd.DataFrame:
             "agreement before": f"{made['agreement']['before']:.3f}",
             "after": f"{made['agreement']['after']:.3f}",
         }
-    return _frame(rows, "model", "seed")
+    return indexed(rows, "model", "seed")

@@ -23,7 +23,7 @@ def losses(screened: pd.DataFrame, descended: pd.DataFrame, tolerance: float) ->
     size = (figures.WIDTH, 7)
     figure, (upper, lower) = plt.subplots(2, 1, figsize=size, sharex=True, layout="constrained")
     for place, (strategy, line) in enumerate(screened.groupby("strategy", sort=False)):
-        marker, style = figures.MARKERS[place % len(figures.MARKERS)], ("-", "--", ":")[place % 3]
+        marker, style = figures.MARKERS[place % len(figures.MARKERS)], figures.DASHES[place % 3]
         look = {"color": f"C{place}", "marker": marker, "linestyle": style}
         upper.plot(line["k"], line["loss"], label=strategy, **look)
     lower.plot(descended["k"], descended["loss"], color="black", marker="o", label="best cut")
