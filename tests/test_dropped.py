@@ -80,7 +80,15 @@ def test_paraphrase_beside_the_other_tasks(robust, verdict):
 def test_claimed_shares_and_losses_are_thresholds(points, b1, b7, b8):
     found = report.losses(planted(settings(), dict.fromkeys(COST, points)))
     assert claims.of_grid(found).loc["B1", "verdict"] == b1
-    assert list(claims.of_depth(found)["verdict"]) == [b7, b8]
+    assert list(claims.of_depth(found)["verdict"]) == ["cannot be tested", b7, b8]
+
+
+@pytest.mark.parametrize(("points", "verdict"), [(1.0, "disagrees"), (2.0, "agrees")])
+def test_a_bert_is_held_against_an_xlnet(points, verdict):
+    found = []
+    for model, lost in (("bert-base-cased", 1.0), ("xlnet-base-cased", points)):
+        found += planted(settings(models=[model]), dict.fromkeys(COST, lost))
+    assert claims.of_depth(report.losses(found)).loc["B5", "verdict"] == verdict
 
 
 def test_a_task_that_was_not_learned_proves_nothing():

@@ -20,6 +20,7 @@ ROBUST = ("mrpc", "qqp", "stsb")  # paraphrase detection and sentence similarity
 PRUNED, KEPT = 0.4, 0.98  # B1: at most this share of the blocks goes, this share of the score stays
 HALF_LOSS = 3.28  # B7: points, the larger of its average losses
 THIRD_LOSS = 2.0  # B8: points on every task
+DIFFER = 0.5  # B5: points; ours, the paper gives no number
 ON_PAR = 1.0  # B2: points; ours, the paper gives no number
 ROUNDING = 1e-9
 
@@ -131,8 +132,20 @@ EXPECTED = {
     "bert": lambda low, middle, high: (low > middle, middle > high),
     "xlnet": lambda low, middle, high: (middle < low, middle < high),
 }
+
+
+def _objectives(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """With half of the blocks dropped from the top, a BERT and an XLNet lose differently much."""
+    half = _from_top(found, 1 / 2)
+    lost = half.groupby(half["model"].map(models.architecture))["loss"].mean()
+    if not {"bert", "xlnet"} <= set(lost.index):
+        return [], "needs a BERT and an XLNet"
+    bert, xlnet = lost["bert"], lost["xlnet"]
+    return [bool(abs(bert - xlnet) > DIFFER)], f"points lost: BERT {bert:.1f}, XLNet {xlnet:.1f}"
+
+
 GRID = {"B1": _pruned, "B3": _lowest, "B4": _robust, "B6": _best}
-DEPTH = {"B7": _half, "B8": _third}
+DEPTH = {"B5": _objectives, "B7": _half, "B8": _third}
 
 
 def _judged(found: pd.DataFrame, tests: dict[str, Callable]) -> pd.DataFrame:
