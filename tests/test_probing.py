@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib import experiments, finetune, general, profiles, records, tasks
-from lib.probing import figures, report, rows
+from lib.probing import figures, report, rows, sets
 from lib.probing.control import control_labels
 from lib.probing.layers import layer_sets, layers
 from lib.probing.rankings import orders, rankings
@@ -53,14 +53,14 @@ def run(setting="trained", seed=0):
 
 
 def test_a_label_in_one_layer_is_found_in_that_layer():
-    probes, values = layers(asked(), planted())
+    probes, values = layers(asked(seeds=[0]), planted())
     for found in values:
         assert int(np.argmax(found["alone"]["dev"])) == PLANTED
         scores = found["together"]["test"]
         assert max(scores[:PLANTED]) < 0.5 and min(scores[PLANTED:]) > 0.9
     needed = report.needed([(run(), found) for found in values])
     assert set(needed["layer"]) == {PLANTED} and set(needed["tolerance"]) == {1, 2, 3}
-    ranked = rankings(asked(), planted(), probes.weights[-2:])
+    ranked = rankings(asked(seeds=[0]), planted(), probes.weights[-1:])
     for found in ranked:
         first = found["sizes"].index(2)
         assert found["by_layer"][first][PLANTED] == 2
@@ -128,6 +128,12 @@ def test_one_computation_serves_every_seed_and_both_pages(family_folders, monkey
     assert {r.setting for r, _ in ranked} == {"trained"} and len(ranked) == 4
     for _, values in ranked:
         assert [sum(line) for line in values["by_layer"]] == values["sizes"]
+    for part in (ranked, ranked[:1]):
+        found = sets.smallest(part)
+        assert len(sets.smallest_table(found)) and list(sets.claims(found).index) == ["A2", "A3"]
+        figures.size_curves(part).canvas.draw()
+        figures.place_bars(found).canvas.draw()
+        figures.overlap_maps(sets.overlaps(part), sets.chance()).canvas.draw()
     for part in (table, table[:3]):
         figures.layer_curves(part).canvas.draw()
         figures.selectivity_curves(report.selectivity(part)).canvas.draw()
@@ -151,3 +157,45 @@ def test_rows_of_words_are_cut_and_those_of_sentences_are_tuned_on(family_folder
     assert data.rows["train"].shape == (16, 4 * 24) and not data.words["train"]
     rows.labelled(settings, dataclasses.replace(sentence, setting="random"))
     assert len(seen) == 2
+
+
+def ranking(task="pos", seed=0, *, enough=10, floor=0.5, order=()):
+    """Record of a ranking of 100 neurons in 4 layers, of which so many are enough."""
+    grid = [1, 5, 10, 20, 50]
+    scores = {p: [0.95 if size >= enough else 0.6 for size in grid] for p in ("dev", "test")}
+    values = {"neurons": 100, "layers": 4, "sizes": grid, "top": scores, "order": list(order)}
+    values |= {"by_layer": [[size, 0, 0, 0] for size in grid], "floor": floor}
+    cell = profiles.Run("neuron_rankings", "all-minilm-l6-v2", task, "trained", seed)
+    return cell, values | {"oracle": {"dev": 0.95, "test": 0.95}}
+
+
+@pytest.mark.parametrize(("enough", "size", "a2", "a3"), [
+    (5, 5, "agrees", "agrees"),
+    (10, 10, "disagrees", "agrees"),
+    (20, 20, "disagrees", "disagrees"),
+    (99, 100, "disagrees", "disagrees"),
+])  # fmt: skip
+def test_the_smallest_set_is_held_against_the_claims(enough, size, a2, a3):
+    found = sets.smallest([ranking(enough=enough)])
+    assert list(found["size"]) == [size] and sum(found["by_layer"][0]) == size
+    assert list(sets.claims(found)["verdict"]) == [a2, a3]
+    both = sets.smallest([ranking(enough=5), ranking("sst2", enough=99)])
+    assert set(sets.claims(both)["verdict"]) == {"partly agrees"}
+
+
+def test_a_task_whose_oracle_fails_the_floor_proves_nothing():
+    found = sets.smallest([ranking(enough=5, floor=0.96)])
+    assert set(sets.claims(found)["verdict"]) == {"cannot be tested"}
+
+
+def test_overlap_compares_other_seeds_and_by_chance_is_what_draws_give():
+    table = [
+        ranking(t, s, order=range(10 * s, 10 * s + 10)) for t in ("pos", "rte") for s in (0, 1)
+    ]
+    assert set(sets.overlaps(table)["jaccard"]) == {0.0} and len(sets.overlaps(table)) == 4
+    same = [(cell, values | {"order": [1, 2, 3]}) for cell, values in table]
+    assert set(sets.overlaps(same)["jaccard"]) == {1.0}
+    draw = np.random.default_rng(0)
+    pairs = [[draw.permutation(1000)[:100] for _ in range(2)] for _ in range(300)]
+    mean = np.mean([sets.jaccard(*pair) for pair in pairs])
+    assert mean == pytest.approx(sets.chance(), abs=0.003)

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from lib import figures
+from lib import figures, models
+from lib.probing.rankings import KEPT
 from lib.report import Table, array, cell_name, cells_of
 
 KINDS = {  # lines of the layer figure: (weights, entry, control) and how they are drawn
@@ -17,6 +19,7 @@ KINDS = {  # lines of the layer figure: (weights, entry, control) and how they a
     "layers 0 to i, random": ("random", "together", False, "C2", "D", ":"),
     "layers 0 to i, control": ("trained", "together", True, "C3", "^", "-."),
 }
+ORDERS = {"top": ("C0", "o", "-"), "random": ("C2", "D", ":"), "bottom": ("C1", "s", "--")}
 
 
 def _stacked(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
@@ -86,4 +89,65 @@ def selectivity_curves(found: pd.DataFrame) -> Figure:
     axes.set(xlabel="layer (0 = embeddings)", ylabel="selectivity (points)")
     if cells:
         figures.legend_below(figure, axes)
+    return figures.finish(figure)
+
+
+def size_curves(table: Table) -> Figure:
+    """Score on test against the number of neurons: first, last and any of a ranking."""
+    names = _named(table)
+    figure, panels = _stacked(len(names), 2.9)
+    for axes, (model, task) in zip(panels, names, strict=True):
+        values = [v for run, v in table if (run.model, run.task) == (model, task)]
+        for kind, (colour, marker, line) in ORDERS.items():
+            scores = 100 * np.stack([array(v[kind]["test"]) for v in values])
+            spread = scores.std(axis=0, ddof=1) if len(scores) > 1 else None
+            style = {"color": colour, "marker": marker, "linestyle": line, "markersize": 4}
+            axes.errorbar(values[0]["sizes"], scores.mean(axis=0), spread, label=kind, **style)
+        oracle = 100 * np.mean([v["oracle"]["test"] for v in values])
+        axes.axhline(oracle, color="0.4", linewidth=1, label="oracle")
+        axes.axhline(100 * values[0]["floor"], color="0.4", linestyle=":", label="majority")
+        axes.axvline(values[0]["neurons"] / KEPT, color="0.4", linestyle="-.", label="a tenth")
+        axes.set(xscale="log", xlabel="neurons", ylabel="score on test")
+        axes.set(title=cell_name(model, task, len({m for m, _ in names}) > 1))
+    _legend(figure, panels)
+    return figures.finish(figure)
+
+
+def place_bars(found: pd.DataFrame) -> Figure:
+    """Share of the smallest set that lies in each layer, a panel per task; dotted: even."""
+    cells = list(found.groupby(["model", "task"], sort=False))
+    figure, panels = _stacked(len(cells), 2.2)
+    many = found["model"].nunique() > 1
+    for axes, ((model, task), rows) in zip(panels, cells, strict=True):
+        shares = np.stack([array(counts) / sum(counts) for counts in rows["by_layer"]])
+        spread = shares.std(axis=0, ddof=1) if len(shares) > 1 else None
+        axes.bar(range(shares.shape[1]), shares.mean(axis=0), yerr=spread, color="C0")
+        axes.axhline(1 / shares.shape[1], color="0.3", linestyle=":")
+        axes.set(title=cell_name(model, task, many), ylabel="share of the set")
+        axes.set(xlabel="layer (0 = embeddings)", xticks=range(shares.shape[1]))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figures.finish(figure)
+
+
+def overlap_maps(found: pd.DataFrame, expected: float) -> Figure:
+    """Jaccard index of the first tenths of two tasks, a panel per model."""
+    cells = list(found.groupby("model", sort=False))
+    figure, panels = _stacked(max(1, len(cells)), 0.42 * found["one"].nunique() + 2)
+    if not cells:
+        panels[0].text(0.5, 0.5, "one seed: nothing to compare", ha="center", va="center")
+    for axes, (model, rows) in zip(panels, cells, strict=False):
+        names = list(dict.fromkeys([*rows["one"], *rows["other"]]))
+        wide = rows.pivot_table(index="one", columns="other", values="jaccard")
+        matrix = wide.reindex(index=names, columns=names).to_numpy(dtype=float)
+        axes.set_facecolor("0.85")
+        image = axes.imshow(matrix, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+        for (row, column), value in np.ndenumerate(matrix):
+            text = "–" if np.isnan(value) else f"{value:.2f}".lstrip("0")
+            tone = "white" if value < 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=tone, fontsize=8)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+        axes.set_title(f"{models.title(model)} (by chance {expected:.2f})")
+        axes.grid(False)
+        figure.colorbar(image, ax=axes, label="Jaccard index", shrink=0.8)
     return figures.finish(figure)

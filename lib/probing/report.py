@@ -46,8 +46,8 @@ def needed_table(found: pd.DataFrame) -> pd.DataFrame:
     for (model, task, tolerance), cell in found.groupby(["model", "task", "tolerance"], sort=False):
         row = rows.setdefault((models.title(model), task_title(task)), {})
         row[f"{tolerance:g} %: up to layer"] = ", ".join(map(str, sorted(set(cell["layer"]))))
-        row[f"{tolerance:g} %: points lost"] = _pm(cell["lost"])
-    return _indexed(rows, "model", "task")
+        row[f"{tolerance:g} %: points lost"] = pm(cell["lost"])
+    return indexed(rows, "model", "task")
 
 
 def floors_table(table: Table) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def floors_table(table: Table) -> pd.DataFrame:
         row["its score"] = _percent(alone)
         row["majority"] = f"{100 * values[0]['floor']:.1f}"
         row["own head"] = "–" if values[0]["own"] is None else f"{100 * values[0]['own']:.1f}"
-    return _indexed(rows, "model", "task").fillna("–")
+    return indexed(rows, "model", "task").fillna("–")
 
 
 def selectivity(table: Table) -> pd.DataFrame:
@@ -103,8 +103,8 @@ def protocols_table(table: Table) -> pd.DataFrame:
         by_name = {n: np.array([v["oracle"][n]["test"] for v in values]) for n in PROTOCOLS}
         apart = 100 * (by_name["corrected"] - by_name["official"])
         row = {name: _percent(scores) for name, scores in by_name.items()}
-        rows[models.title(model), task_title(task), weights] = row | {"difference": _pm(apart)}
-    return _indexed(rows, "model", "task", "weights")
+        rows[models.title(model), task_title(task), weights] = row | {"difference": pm(apart)}
+    return indexed(rows, "model", "task", "weights")
 
 
 def rows_table(table: Table) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def rows_table(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("task")
 
 
-def _pm(points: Sequence[float]) -> str:
+def pm(points: Sequence[float]) -> str:
     """Mean and standard deviation over seeds, of points."""
     points = np.asarray(points, dtype=float)
     spread = f" ± {points.std(ddof=1):.1f}" if len(points) > 1 else ""
@@ -130,10 +130,11 @@ def _pm(points: Sequence[float]) -> str:
 
 
 def _percent(scores: Sequence[float]) -> str:
-    return _pm(100 * np.asarray(scores, dtype=float))
+    return pm(100 * np.asarray(scores, dtype=float))
 
 
-def _indexed(rows: dict[tuple, dict], *names: str) -> pd.DataFrame:
+def indexed(rows: dict[tuple, dict], *names: str) -> pd.DataFrame:
+    """One row per entry, its key spread over the index."""
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=names) if rows else frame.index
     return frame

@@ -22,7 +22,8 @@ def probed(settings: Profile, run: Run) -> Found:
     -------
     list of (Run, values)
         ``layer_probes``: see :func:`lib.probing.layers.layers`; for trained weights also
-        ``neuron_rankings``: see :func:`lib.probing.rankings.rankings`.
+        ``neuron_rankings``: see :func:`lib.probing.rankings.rankings`; beside them the score of
+        the ``oracle`` on dev and test, and the ``floor``.
     dict
         What made them, for :func:`lib.records.provenance`.
     """
@@ -30,8 +31,9 @@ def probed(settings: Profile, run: Run) -> Found:
     probes, values = layers(settings, data)
     pages = {"layer_probes": values}
     if run.setting == "trained":
-        weights = probes.weights[-len(settings.seeds) :]
-        pages["neuron_rankings"] = rankings(settings, data, weights)
+        ranked = rankings(settings, data, probes.weights[-len(settings.seeds) :])
+        beside = [{"oracle": _oracle(v), "floor": v["floor"]} for v in values]
+        pages["neuron_rankings"] = [a | b for a, b in zip(ranked, beside, strict=True)]
     found = [
         (replace(run, experiment=page, seed=seed), value)
         for page, of_seeds in pages.items()
@@ -39,3 +41,8 @@ def probed(settings: Profile, run: Run) -> Found:
     ]
     made = {"data": data.task.digest, "source": data.task.source}
     return found, made | {"device": data.rows["train"].device}
+
+
+def _oracle(values: dict) -> dict[str, float]:
+    """Score of the probe on all layers, by part."""
+    return {part: float(score[-1]) for part, score in values["together"].items()}
