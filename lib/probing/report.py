@@ -16,6 +16,7 @@ from lib.report import Table, array, cells_of, task_title
 from lib.selection import select_layer
 
 TOLERANCES = (1, 2, 3)  # per cent of the oracle, as in paper A
+CLEAR = 5.0  # points above the floor from which a task counts as learned, as where blocks go
 
 
 def needed(table: Table, tolerances: Sequence[float] = TOLERANCES) -> pd.DataFrame:
@@ -25,19 +26,26 @@ def needed(table: Table, tolerances: Sequence[float] = TOLERANCES) -> pd.DataFra
     -------
     DataFrame
         Columns ``model``, ``task``, ``seed``, ``layers`` (L), ``tolerance``, ``layer``, ``score``
-        (on test) and ``lost`` (points, against the oracle on test); trained weights only.
+        (on test), ``lost`` (points, against the oracle on test) and ``able`` (see :func:`able`);
+        trained weights only.
     """
     rows = []
     for run, values in table:
         if run.setting == "trained":
             dev, test = (array(values["together"][part]) for part in ("dev", "test"))
             cell = {"model": run.model, "task": run.task, "seed": run.seed, "layers": len(dev)}
+            cell["able"] = able(test[-1], values["floor"])
             for tolerance in tolerances:
                 layer = select_layer(dev, dev[-1], tolerance)
                 found = {"tolerance": tolerance, "layer": layer, "score": 100 * test[layer]}
                 rows.append(cell | found | {"lost": 100 * (test[-1] - test[layer])})
-    columns = ["model", "task", "seed", "layers", "tolerance", "layer", "score", "lost"]
+    columns = ["model", "task", "seed", "layers", "able", "tolerance", "layer", "score", "lost"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def able(oracle: float, floor: float) -> bool:
+    """Whether a probe on all layers is clearly above what needs no model; else it shows nothing."""
+    return bool(100 * (oracle - floor) > CLEAR)
 
 
 def needed_table(found: pd.DataFrame) -> pd.DataFrame:

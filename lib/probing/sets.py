@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib import models
 from lib.probing.rankings import KEPT
-from lib.probing.report import indexed, pm
+from lib.probing.report import able, indexed, pm
 from lib.report import Table, array, task_title, verdict
 from lib.selection import smallest_set
 
@@ -29,7 +29,8 @@ def smallest(table: Table, tolerance: float = TOLERANCE) -> pd.DataFrame:
         Columns ``model``, ``task``, ``seed``, ``neurons`` (D), ``size`` (D where no set is
         enough), ``removed`` (share of the neurons), on test ``score``, ``lost`` (points, against
         the oracle) and ``tenth`` (share of the oracle's score that the first tenth keeps),
-        ``by_layer`` (neurons of the set in each layer), ``able`` (the oracle beats the floor).
+        ``by_layer`` (neurons of the set in each layer) and ``able`` (see
+        :func:`lib.probing.report.able`).
     """
     rows = [_smallest(run, values, tolerance) for run, values in table]
     return pd.DataFrame(rows, columns=[*COLUMNS, "by_layer", "able"])
@@ -54,7 +55,7 @@ def _smallest(run, values: dict, tolerance: float) -> dict:
         "lost": 100 * (oracle["test"] - score),
         "tenth": tenth / oracle["test"] if oracle["test"] > 0 else np.nan,
         "by_layer": even if place is None else values["by_layer"][place],
-        "able": oracle["test"] > values["floor"],
+        "able": able(oracle["test"], values["floor"]),
     }
 
 
@@ -130,9 +131,9 @@ CLAIMS: dict[str, Callable] = {"A2": _removed, "A3": _tenth}
 
 
 def claims(found: pd.DataFrame) -> pd.DataFrame:
-    """Claims A2 and A3 beside :func:`smallest`; a task whose oracle fails the floor is left out."""
-    able, rows = found[found["able"].astype(bool)], {}
+    """Claims A2 and A3 beside :func:`smallest`; a task that was not learned is left out."""
+    learned, rows = found[found["able"].astype(bool)], {}
     for claim, test in CLAIMS.items():
-        holds, told = test(able) if len(able) else ([], "no task whose oracle beats the floor")
+        holds, told = test(learned) if len(learned) else ([], "no task that was learned")
         rows[claim] = {"measured": told, "verdict": verdict(holds)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
