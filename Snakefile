@@ -33,6 +33,7 @@ PYTHON = sys.executable
 SERVED = {
     "02_layer_similarity": "01_activations",
     "03_neuron_correlation": "01_activations",
+    "05_neuron_rankings": "04_layer_probes",
     "09_layers_to_spare": "08_dropping",
 }
 # What a page waits for. The model tuned whole is made by 12 and read by 08.
@@ -54,6 +55,7 @@ DRAWN = {
 # batches hardly gain from a second core; two jobs of one core each are faster.
 TUNED = ("08_dropping", "10_distilled", "12_tuning")
 TEXTS = dict.fromkeys(("07_strategies", "11_cost", *TUNED), "tuned_on")
+TEXTS |= dict.fromkeys(("04_layer_probes", "05_neuron_rankings"), "probed")
 THREADS = dict.fromkeys(TUNED, 1)
 ALONE = ("11_cost",)  # pages that take times: nothing may run beside them
 

@@ -14,12 +14,15 @@ from tqdm import tqdm
 from lib import general, models, records
 from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
+from lib.probing import runs as probing
 from lib.profiles import Profile, Run
 
 MAKERS = {
     "activations": general.general,
     "layer_similarity": general.general,
     "neuron_correlation": general.general,
+    "layer_probes": probing.probed,
+    "neuron_rankings": probing.probed,
     "strategies": runs.similarity,
     "dropping": runs.dropped,
     "distilled": distilled.distilled,
@@ -80,6 +83,7 @@ def compute(settings: Profile, run: Run) -> set[Run]:
     weights = "random" if run.setting == "random" else models.digest(models.find(run.model))
     provenance = records.provenance(**made, weights=weights, seconds=seconds)
     for served, values in found:  # seconds count once, for the run that was asked for
-        counted = provenance if served.setting == run.setting else provenance | {"seconds": 0.0}
+        same = (served.setting, served.seed) == (run.setting, run.seed)
+        counted = provenance if same else provenance | {"seconds": 0.0}
         records.add(settings, served, values, counted)
     return {served for served, _ in found}

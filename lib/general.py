@@ -41,16 +41,26 @@ def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
     row per sentence.
     """
     task = load_task(run.task, settings.root(), run.seed)
-    sentences = [sentence for sentence, _ in task.train]
+    most = settings.words if level(task) == "word" else settings.sentences
+    return [sentence for sentence, _ in drawn(settings, task, run.seed, most)], task
+
+
+def drawn(settings: Profile, task: tasks.Task, seed: int, most: int) -> list:
+    """Training items of a task in the profile's order, up to a number of rows."""
+    items = task.train
     if settings.order == "shuffled":
-        order = np.random.default_rng(run.seed).permutation(len(sentences))
-        sentences = [sentences[i] for i in order]
-    by_word = level(task) == "word"
-    most = settings.words if by_word else settings.sentences
-    fitting = int((np.cumsum([len(s) if by_word else 1 for s in sentences]) <= most).sum())
-    if fitting < 2:
-        raise BadInput(f"{most} rows leave {fitting} sentences of {run.task}; at least 2 needed")
-    return sentences[:fitting], task
+        order = np.random.default_rng(seed).permutation(len(items))
+        items = [items[i] for i in order]
+    return fitting(task, items, most)
+
+
+def fitting(task: tasks.Task, items: list, most: int) -> list:
+    """The first items of a task, as many as fit into a number of rows."""
+    sizes = [len(sentence) if level(task) == "word" else 1 for sentence, _ in items]
+    count = int((np.cumsum(sizes) <= most).sum())
+    if count < 2:
+        raise BadInput(f"{most} rows leave {count} sentences of {task.name}; at least 2 needed")
+    return items[:count]
 
 
 @lru_cache(maxsize=4)  # trained and random weights read the same sample

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import activations, dropping, models, tasks
+from lib import activations, dropping, models, probes, tasks
 from lib.errors import BadInput, one_of, within
 
 ORDERS = ("shuffled", "first")
@@ -24,14 +24,18 @@ WEIGHTS = ("trained", "random")
 SOURCES = ("embedded", "root", "hub")
 TEXTS = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("tagging", "text"))
 GLUE = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("sentence", "pair"))
+LABELLED = tuple(name for name, task in tasks.TASKS.items() if task.kind != "text")
 
 # What may change a number of an experiment; a record made under other values is not reused.
 PASS = ("data", "order", "words", "sentences", "pooling")
 TUNED = ("data", "examples", "epochs", "batch", "learning_rate")
+PROBED = (*TUNED, "order", "pooling", "probed_words", "protocol")
 AFFECTS = {
     "activations": PASS,
     "layer_similarity": PASS,
     "neuron_correlation": (*PASS, "thresholds"),
+    "layer_probes": PROBED,
+    "neuron_rankings": PROBED,
     "strategies": ("data", "examples"),
     "dropping": TUNED,
     "distilled": (*TUNED, "words", "order", "distil_on", "distil_epochs"),
@@ -74,6 +78,9 @@ class Profile:
     order: str = "shuffled"  # how sentences are drawn: shuffled by the seed, or the papers' first
     pooling: str = "last"  # piece that a word's vector is read from
     thresholds: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 10))  # 1 - |r|
+    probed: tuple[str, ...] = ()  # tasks on which probes are trained
+    probed_words: int = 150_000  # rows at most of each part of a tagging task that is probed
+    protocol: str = "corrected"  # how probes are trained and neurons ranked: official, corrected
     tuned_on: tuple[str, ...] = ()  # tasks of sentences and pairs on which models are fine-tuned
     examples: int = 10_000  # at most, of a task's training part, and of its dev and test parts
     strategies: tuple[str, ...] = tuple(dropping.STRATEGIES)
@@ -142,6 +149,14 @@ def _of_texts(settings: Profile):
     return itertools.product(settings.models, settings.tasks, settings.weights, settings.seeds)
 
 
+def _of_probes(settings: Profile):
+    return itertools.product(settings.models, settings.probed, settings.weights, settings.seeds)
+
+
+def _of_rankings(settings: Profile):
+    return _of_probes(replace(settings, weights=("trained",)))
+
+
 def _of_inputs(settings: Profile):
     """Nothing is drawn but the random twin and generated text, so one seed is enough."""
     seeds = settings.restarts[:1]
@@ -171,12 +186,17 @@ GRIDS = {
     "activations": _of_texts,
     "layer_similarity": _of_texts,
     "neuron_correlation": _of_texts,
+    "layer_probes": _of_probes,
+    "neuron_rankings": _of_rankings,
     "strategies": _of_inputs,
     "dropping": _of_tuned(Profile.cuts),
     "distilled": _of_tuned(Profile.students),
     "tuning": _of_tuned(Profile.ways),
     "cost": _of_depths,
 }
+
+PROBED_TASKS = ("pos", "sem", "ccg", "chunk", "rte", "mrpc", "stsb", "cola", "sst2", "qnli")
+PROBED_TASKS += ("mnli", "qqp")  # CoLA is ours, the others are paper A's
 
 TINY = Profile(
     name="tiny",
@@ -187,6 +207,8 @@ TINY = Profile(
     words=6_000,
     sentences=1_000,
     seeds=(0, 1, 2),
+    probed=("pos", "sst2"),
+    probed_words=1_500,
     tuned_on=("sst2",),
     examples=256,
     drops=(1 / 3,),
@@ -206,6 +228,7 @@ SMALL = Profile(
     words=150_000,
     sentences=10_000,
     seeds=(0, 1, 2),
+    probed=PROBED_TASKS,
     tuned_on=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
 )
 PAPER = Profile(
@@ -223,6 +246,7 @@ PAPER = Profile(
     words=150_000,
     sentences=1_000_000,
     seeds=(0, 1, 2),
+    probed=PROBED_TASKS,
     tuned_on=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
     examples=1_000_000,
 )
@@ -252,6 +276,9 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "order": lambda value: one_of("order", value, ORDERS),
     "pooling": lambda value: one_of("pooling", value, activations.POOLING),
     "thresholds": _within("threshold", 0, 1, (int, float)),
+    "probed": lambda value: one_of("task", value, LABELLED),
+    "probed_words": _within("probed_words", 10, 100_000_000),
+    "protocol": lambda value: one_of("protocol", value, probes.PROTOCOLS),
     "tuned_on": lambda value: one_of("task", value, GLUE),
     "examples": _within("examples", 10, 100_000_000),
     "strategies": lambda value: one_of("strategy", value, dropping.STRATEGIES),

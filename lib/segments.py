@@ -22,6 +22,12 @@ class Segment:
     span: slice
     probes: Tensor
     size: tuple[int, int]  # (probes * C, columns), the shape of its weights
+    run: slice | None  # the probes as a slice where they follow one another, so none is copied
+
+    @property
+    def place(self) -> slice | Tensor:
+        """The probes, in the cheapest form to index by."""
+        return self.probes if self.run is None else self.run
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,18 @@ def layout(width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int) -> 
     for pattern, begin, end in zip(patterns.T, [0, *ends[:-1]], ends, strict=True):
         of = np.flatnonzero(pattern)[:, None] * seeds + np.arange(seeds)
         probes = torch.from_numpy(of.ravel())
-        segments.append(Segment(slice(begin, end), probes, (len(probes) * outputs, end - begin)))
+        size = (len(probes) * outputs, end - begin)
+        segments.append(Segment(slice(begin, end), probes, size, _as_slice(of.ravel())))
         owner.append(probes.repeat_interleave(outputs * (end - begin)))
     owner.append(torch.arange(len(sets) * seeds).repeat_interleave(outputs))
     columns = torch.from_numpy(used[np.argsort(which, kind="stable")])
     return Layout(columns, segments, torch.cat(owner), len(sets) * seeds, outputs)
+
+
+def _as_slice(numbers: np.ndarray) -> slice | None:
+    """Ascending numbers as a slice, None where one is left out."""
+    first, after = int(numbers[0]), int(numbers[-1]) + 1
+    return slice(first, after) if after - first == len(numbers) else None
 
 
 def first_weights(where: Layout, sets: list[np.ndarray], seeds: Sequence[int]) -> Tensor:
@@ -102,7 +115,7 @@ def forward(rows: Tensor, where: Layout, flat: Tensor) -> Tensor:
     out = bias.expand(len(rows), -1, -1).clone()
     for part, segment in zip(parts, where.segments, strict=True):
         found = rows[:, segment.span] @ part.T
-        out[:, segment.probes] += found.view(len(rows), -1, where.outputs)
+        out[:, segment.place] += found.view(len(rows), -1, where.outputs)
     return out
 
 
@@ -111,7 +124,7 @@ def backward(rows: Tensor, where: Layout, above: Tensor, grad: Tensor) -> None:
     parts, bias = where.parts(grad)
     torch.sum(above, dim=0, out=bias)
     for part, segment in zip(parts, where.segments, strict=True):
-        torch.mm(above[:, segment.probes].flatten(1).T, rows[:, segment.span], out=part)
+        torch.mm(above[:, segment.place].flatten(1).T, rows[:, segment.span], out=part)
 
 
 def unpacked(where: Layout, flat: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,48 @@
+"""Task-specific redundancy: what one run computes, from rows to the values of its records.
+
+A model reads a task once. On these rows all probes of all seeds are trained, so one computation
+serves the page on layers, the page on neurons, and every seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lib.general import Found
+from lib.probing.layers import layers
+from lib.probing.rankings import rankings
+from lib.probing.rows import labelled
+from lib.profiles import Profile, Run
+
+
+def probed(settings: Profile, run: Run) -> Found:
+    """Values of every seed of one model, task and kind of weights.
+
+    Returns
+    -------
+    list of (Run, values)
+        ``layer_probes``: see :func:`lib.probing.layers.layers`; for trained weights also
+        ``neuron_rankings``: see :func:`lib.probing.rankings.rankings`; beside them the score of
+        the ``oracle`` on dev and test, and the ``floor``.
+    dict
+        What made them, for :func:`lib.records.provenance`.
+    """
+    data = labelled(settings, run)
+    probes, values = layers(settings, data)
+    pages = {"layer_probes": values}
+    if run.setting == "trained":
+        ranked = rankings(settings, data, probes.weights[-len(settings.seeds) :])
+        beside = [{"oracle": _oracle(v), "floor": v["floor"]} for v in values]
+        pages["neuron_rankings"] = [a | b for a, b in zip(ranked, beside, strict=True)]
+    found = [
+        (replace(run, experiment=page, seed=seed), value)
+        for page, of_seeds in pages.items()
+        for seed, value in zip(settings.seeds, of_seeds, strict=True)
+    ]
+    made = {"data": data.task.digest, "source": data.task.source}
+    return found, made | {"device": data.rows["train"].device}
+
+
+def _oracle(values: dict) -> dict[str, float]:
+    """Score of the probe on all layers, by part."""
+    return {part: float(score[-1]) for part, score in values["together"].items()}
