@@ -12,12 +12,14 @@ from lib.errors import BadInput
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in profiles.AFFECTS]
 CLUSTERS, CUTS, OWN = "03_neuron_correlation", "08_dropping", "13_your_model"
+PROBES = "04_layer_probes"
 WRONG = {
     "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile"),
     "model": (CLUSTERS, "models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
     "task": (CLUSTERS, "tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
     "number": (CLUSTERS, "thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
     "strategy": (CUTS, "strategies", ["topp"], "strategy 'topp' is not known; valid: top, bottom"),
+    "protocol": (PROBES, "protocol", "offical", "protocol 'offical' is not known; valid: official"),
     "repeats": ("11_cost", "repeats", 0, "repeats 0 is out of range; valid: 1 to 1,000"),
     "share": (CUTS, "drops", [1.5], "share of blocks 1.5 is out of range; valid: 0.01 to 0.99"),
     "metric": (OWN, "metric", "f1", "metric of this model: 'f1' is not known; valid: accuracy, m"),
