@@ -35,6 +35,13 @@ def indexed(rows: dict[tuple, dict | Sequence], *names: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=index)
 
 
+def mean_pm(points: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds, of points; a dash where there are none."""
+    points = np.asarray(points, dtype=float)
+    spread = f" ± {points.std(ddof=1):.1f}" if len(points) > 1 else ""
+    return f"{points.mean():.1f}{spread}".replace("-0.0", "0.0") if len(points) else "–"
+
+
 def array(nested) -> np.ndarray:
     """A list of numbers from a record, None being NaN."""
     return np.array(nested, dtype=float)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib import dropping, models
 from lib.profiles import WHOLE, Profile, cut_of
-from lib.report import Table, array, indexed, task_title
+from lib.report import Table, array, indexed, mean_pm, task_title
 
 COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]
 
@@ -101,8 +101,8 @@ def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
             whole = here[here["strategy"] == WHOLE]
             rows[models.title(model), task_title(task)] = {
                 "runs in": f"{len(here)} of {len(settings.cuts(model)) * len(settings.restarts)}",
-                "whole model": _mean_pm(whole["score"]),
-                "constant answer": _mean_pm(whole["constant"].drop_duplicates()),
+                "whole model": mean_pm(100 * whole["score"]),
+                "constant answer": mean_pm(100 * whole["constant"].drop_duplicates()),
                 "learned": "yes" if able.get(task) else "not run" if here.empty else "no",
             }
     frame = pd.DataFrame(rows).T
@@ -123,18 +123,11 @@ def by_task(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
             strategy, k = cut_of(cut)
             same = found[(found["model"] == model) & (found["strategy"] == strategy)]
             same = same[same["k"] == k]
-            cells = {t: _mean_pm(same[same["task"] == t]["score"]) for t in settings.tuned_on}
+            cells = {t: mean_pm(100 * same[same["task"] == t]["score"]) for t in settings.tuned_on}
             name = (models.title(model), strategy, k)
             rows[name] = {task_title(task): cell for task, cell in cells.items()}
     frame = pd.DataFrame(rows).T
     return frame.rename_axis(["model", "strategy", "k"])
-
-
-def _mean_pm(scores: pd.Series) -> str:
-    if scores.empty:
-        return "–"
-    spread = f" ± {100 * scores.std():.1f}" if len(scores) > 1 else ""
-    return f"{100 * scores.mean():.1f}{spread}"
 
 
 def can_go(found: pd.DataFrame, tolerances: Sequence[float]) -> pd.DataFrame:
@@ -207,8 +200,8 @@ def frozen_table(found: pd.DataFrame) -> pd.DataFrame:
         frozen = cell[cell["strategy"] == "frozen"]
         rows[models.title(model), task_title(task)] = {
             "blocks frozen": ", ".join(map(str, frozen["k"].unique())) or "–",
-            "frozen": _mean_pm(frozen["score"]),
-            "whole": _mean_pm(cell[cell["strategy"] == WHOLE]["score"]),
+            "frozen": mean_pm(100 * frozen["score"]),
+            "whole": mean_pm(100 * cell[cell["strategy"] == WHOLE]["score"]),
         }
     return indexed(rows, "model", "task")
 
@@ -217,7 +210,7 @@ def across(found: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     """Scores side by side: rows (model, task, k), a column per strategy; mean and spread."""
     rows = {}
     for (model, task, k), cell in found.groupby(["model", "task", "k"], sort=False):
-        scores = {name: _mean_pm(cell[cell["strategy"] == name]["score"]) for name in order}
+        scores = {name: mean_pm(100 * cell[cell["strategy"] == name]["score"]) for name in order}
         rows[models.title(model), task_title(task), k] = scores
     return indexed(rows, "model", "task", "k")
 
@@ -260,7 +253,8 @@ def at_half(found: pd.DataFrame) -> pd.DataFrame:
     for (model, task), cell in found.groupby(["model", "task"], sort=False):
         half = cell["left"] == models.blocks(model) - models.blocks(model) // 2
         shown = cell[half | (cell["kind"] == WHOLE)]
-        scores = {kind: _mean_pm(rows["score"]) for kind, rows in shown.groupby("kind", sort=False)}
+        kinds = shown.groupby("kind", sort=False)["score"]
+        scores = {kind: mean_pm(100 * score) for kind, score in kinds}
         rows[models.title(model), task_title(task)] = scores
     return indexed(rows, "model", "task").fillna("–")
 

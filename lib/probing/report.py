@@ -12,7 +12,7 @@ import pandas as pd
 
 from lib import models
 from lib.probes import PROTOCOLS
-from lib.report import Table, array, cells_of, task_title
+from lib.report import Table, array, cells_of, indexed, mean_pm, task_title
 from lib.selection import select_layer
 
 TOLERANCES = (1, 2, 3)  # per cent of the oracle, as in paper A
@@ -54,7 +54,7 @@ def needed_table(found: pd.DataFrame) -> pd.DataFrame:
     for (model, task, tolerance), cell in found.groupby(["model", "task", "tolerance"], sort=False):
         row = rows.setdefault((models.title(model), task_title(task)), {})
         row[f"{tolerance:g} %: up to layer"] = ", ".join(map(str, sorted(set(cell["layer"]))))
-        row[f"{tolerance:g} %: points lost"] = pm(cell["lost"])
+        row[f"{tolerance:g} %: points lost"] = mean_pm(cell["lost"])
     return indexed(rows, "model", "task")
 
 
@@ -111,7 +111,7 @@ def protocols_table(table: Table) -> pd.DataFrame:
         by_name = {n: np.array([v["oracle"][n]["test"] for v in values]) for n in PROTOCOLS}
         apart = 100 * (by_name["corrected"] - by_name["official"])
         row = {name: _percent(scores) for name, scores in by_name.items()}
-        rows[models.title(model), task_title(task), weights] = row | {"difference": pm(apart)}
+        rows[models.title(model), task_title(task), weights] = row | {"difference": mean_pm(apart)}
     return indexed(rows, "model", "task", "weights")
 
 
@@ -130,19 +130,5 @@ def rows_table(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("task")
 
 
-def pm(points: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds, of points."""
-    points = np.asarray(points, dtype=float)
-    spread = f" ± {points.std(ddof=1):.1f}" if len(points) > 1 else ""
-    return f"{points.mean():.1f}{spread}".replace("-0.0", "0.0")
-
-
 def _percent(scores: Sequence[float]) -> str:
-    return pm(100 * np.asarray(scores, dtype=float))
-
-
-def indexed(rows: dict[tuple, dict], *names: str) -> pd.DataFrame:
-    """One row per entry, its key spread over the index."""
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=names) if rows else frame.index
-    return frame
+    return mean_pm(100 * np.asarray(scores, dtype=float))

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lib import models
 from lib.probing.rankings import KEPT
-from lib.probing.report import able, indexed, pm
-from lib.report import Table, array, task_title, verdict
+from lib.probing.report import able
+from lib.report import Table, array, indexed, mean_pm, task_title, verdict
 from lib.selection import smallest_set
 
 TOLERANCE = 1  # per cent of the oracle, as in paper A
@@ -66,8 +66,8 @@ def smallest_table(found: pd.DataFrame) -> pd.DataFrame:
             "neurons": ", ".join(f"{size:,}" for size in sorted(set(cell["size"]))),
             "of": f"{cell['neurons'].iloc[0]:,}",
             "can go": f"{cell['removed'].mean():.0%}",
-            "score": pm(cell["score"]),
-            "points lost": pm(cell["lost"]),
+            "score": mean_pm(cell["score"]),
+            "points lost": mean_pm(cell["lost"]),
             "kept with a tenth": f"{cell['tenth'].mean():.1%}",
         }
         for (model, task), cell in found.groupby(["model", "task"], sort=False)
