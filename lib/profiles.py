@@ -230,6 +230,7 @@ SMALL = Profile(
     seeds=(0, 1, 2),
     probed=PROBED_TASKS,
     tuned_on=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
+    timed=128,
 )
 PAPER = Profile(
     name="paper",
