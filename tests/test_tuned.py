@@ -137,12 +137,14 @@ def test_again_is_held_against_before(again, verdict):
         index=pd.MultiIndex.from_tuples([("MiniLM", "RTE")], names=["model", "task"]),
     )
     found = lost(before=2.0, after=20.0, again=again)
-    judged = claims.of_tuning(found, layers, {"MiniLM": "bert"})
+    judged = claims.of_tuning(found, found, layers, {"MiniLM": "bert"})
     assert list(judged["verdict"]) == ["agrees", verdict]
-    judged = claims.of_tuning(found, layers, {"MiniLM": "xlnet"})
+    judged = claims.of_tuning(found, found, layers, {"MiniLM": "xlnet"})
     assert judged.loc["B9", "verdict"] == "partly agrees"  # below the lower, not the upper third
-    judged = claims.of_tuning(found, layers, {"MiniLM": "electra"})
+    judged = claims.of_tuning(found, found, layers, {"MiniLM": "electra"})
     assert judged.loc["B9", "verdict"] == "cannot be tested"
+    judged = claims.of_tuning(found, found.iloc[:0], layers, {"MiniLM": "bert"})
+    assert list(judged["verdict"]) == ["agrees", "cannot be tested"]
 
 
 @pytest.mark.parametrize(("points", "verdict"), [(0.5, "agrees"), (1.5, "disagrees")])

@@ -23,6 +23,7 @@ THIRD_LOSS = 2.0  # B8: points on every task
 DIFFER = 0.5  # B5: points; ours, the paper gives no number
 ON_PAR = 1.0  # B2: points; ours, the paper gives no number
 ROUNDING = 1e-9
+NOT_IN = "no task has all of its runs in yet"
 
 
 def _extreme(found: pd.DataFrame, strategy: str, most: Callable) -> tuple[list[bool], str]:
@@ -108,9 +109,9 @@ def _on_par(depth: pd.DataFrame) -> tuple[list[bool], str]:
 
 def _again(found: pd.DataFrame) -> tuple[list[bool], str]:
     """Dropping from the tuned model and tuning again is not better than dropping before."""
+    if not {"before", "again"} <= set(found["strategy"]):
+        return [], NOT_IN
     mean = by_strategy(found)
-    if not {"before", "again"} <= set(mean.index.get_level_values("strategy")):
-        return [], ""
     better = (mean.xs("before", level="strategy") - mean.xs("again", level="strategy")).stack()
     told = ", ".join(f"k = {k}: {points:+.1f}" for (_, k), points in better.items())
     return [bool(points <= 0) for points in better], f"points that again is above before: {told}"
@@ -153,7 +154,8 @@ def _judged(found: pd.DataFrame, tests: dict[str, Callable]) -> pd.DataFrame:
     rows = {}
     for claim, test in tests.items():
         usable = found[found["task"].isin(able)] if able else None
-        holds, told = test(usable) if able else ([], "no task that the whole model learned")
+        none = "no task that the whole model learned" if len(found) else NOT_IN
+        holds, told = test(usable) if able else ([], none)
         rows[claim] = {"measured": told, "verdict": verdict(holds)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
 
@@ -168,21 +170,25 @@ def of_distilled(depth: pd.DataFrame) -> pd.DataFrame:
     return _judged(depth.rename(columns={"kind": "strategy"}), {"B2": _on_par})
 
 
-def of_tuning(found: pd.DataFrame, cosine: pd.DataFrame, families: dict[str, str]) -> pd.DataFrame:
+def of_tuning(
+    found: pd.DataFrame, every: pd.DataFrame, cosine: pd.DataFrame, families: dict[str, str]
+) -> pd.DataFrame:
     """Claims on what fine-tuning changes and when to drop.
 
     Parameters
     ----------
-    found
-        Complete losses, from :func:`lib.dropped.report.when_to_drop`.
+    found, every
+        Losses from :func:`lib.dropped.report.when_to_drop`, and the complete ones among them.
     cosine
         From :func:`lib.dropped.report.change_table`.
     families
         Architecture of each model, by its title.
     """
-    able = {task_title(task) for task, yes in learned(found).items() if yes}
-    shown = cosine[cosine.index.get_level_values("task").isin(able)]
-    return _judged(found, {"B9": lambda _: _change(shown, families), "B10": _again})
+    able = [task for task, yes in learned(found).items() if yes]
+    shown = cosine[cosine.index.get_level_values("task").isin(map(task_title, able))]
+    usable = every[every["task"].isin(able)]
+    tests = {"B9": lambda _: _change(shown, families), "B10": lambda _: _again(usable)}
+    return _judged(found, tests)
 
 
 def of_depth(found: pd.DataFrame) -> pd.DataFrame:
