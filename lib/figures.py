@@ -36,6 +36,14 @@ def finish(figure: Figure) -> Figure:
     return figure
 
 
+def nothing(what: str = "no run of this grid is in yet") -> Figure:
+    """An empty frame that says why it is empty."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 1), layout="constrained")
+    axes.text(0.5, 0.5, what, ha="center", va="center")
+    axes.set(xticks=[], yticks=[])
+    return finish(figure)
+
+
 def _layer_axis(axes: Axes, n_layers: int, label: str = "layer (0 = embeddings)") -> None:
     axes.set_xticks(range(n_layers))
     axes.set_xlabel(label)

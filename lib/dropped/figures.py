@@ -60,18 +60,10 @@ def similarity_curves(found: pd.DataFrame) -> Figure:
     return figures.finish(figure)
 
 
-def _nothing(what: str = "no run of this grid is in yet") -> Figure:
-    """An empty frame that says why it is empty."""
-    figure, axes = plt.subplots(figsize=(figures.WIDTH, 1), layout="constrained")
-    axes.text(0.5, 0.5, what, ha="center", va="center")
-    axes.set(xticks=[], yticks=[])
-    return figures.finish(figure)
-
-
 def strategy_curves(mean: pd.DataFrame) -> Figure:
     """Mean loss of each strategy against the number of blocks dropped, a panel per model."""
     if mean.empty:
-        return _nothing("no task has all of its cuts in yet")
+        return figures.nothing("no task has all of its cuts in yet")
     names = list(dict.fromkeys(mean.index.get_level_values("model")))
     size = (figures.WIDTH, 3.6 * len(names) + 0.8)
     figure, grid = plt.subplots(len(names), 1, figsize=size, squeeze=False, layout="constrained")
@@ -97,7 +89,7 @@ def top_curves(found: pd.DataFrame) -> Figure:
     """Score against blocks dropped from the top, a panel per task; a constant answer dotted."""
     top = found[found["strategy"].isin(["top", WHOLE])]
     if top.empty:
-        return _nothing()
+        return figures.nothing()
     tasks, names = top["task"].unique(), list(top["model"].unique())
     size = (figures.WIDTH, 2.5 * len(tasks) + 0.6)
     figure, grid = plt.subplots(len(tasks), 1, figsize=size, squeeze=False, layout="constrained")
@@ -126,7 +118,7 @@ def loss_map(found: pd.DataFrame, model: str) -> Figure:
     """Loss of each cut on each task for one model, in numbers and shades; blank where missing."""
     cut = found[(found["strategy"] != WHOLE) & (found["model"] == model)]
     if cut.empty:
-        return _nothing()
+        return figures.nothing()
     mean = cut.pivot_table(index=["strategy", "k"], columns="task", values="loss", sort=False)
     size = (figures.WIDTH, 0.3 * len(mean) + 1.4)
     figure, axes = plt.subplots(figsize=size, layout="constrained")
@@ -170,7 +162,7 @@ def change_curves(tables: dict[str, pd.DataFrame]) -> Figure:
 def depth_curves(found: pd.DataFrame) -> Figure:
     """Score against blocks left, dropped or distilled: a panel per model and task."""
     if found.empty:
-        return _nothing()
+        return figures.nothing()
     cells = list(found.groupby(["model", "task"], sort=False))
     kinds = [kind for kind in dict.fromkeys(found["kind"]) if kind != WHOLE]
     size = (figures.WIDTH, 2.5 * len(cells) + 0.6)
@@ -194,7 +186,7 @@ def depth_curves(found: pd.DataFrame) -> Figure:
 def cost_curves(found: pd.DataFrame) -> Figure:
     """Time of inference and of fine-tuning by blocks dropped, beside what operations predict."""
     if found.empty:
-        return _nothing()
+        return figures.nothing()
     figure, pair = plt.subplots(2, 1, figsize=(figures.WIDTH, 7.2), layout="constrained")
     for axes, (work, title) in zip(pair, WORK.items(), strict=True):
         for place, (model, rows) in enumerate(found.groupby("model", sort=False)):

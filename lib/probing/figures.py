@@ -70,6 +70,8 @@ def _line(axes: Axes, scores: np.ndarray, **style) -> None:
 def selectivity_curves(found: pd.DataFrame) -> Figure:
     """Accuracy on real labels minus that on random ones, over the layers."""
     cells = list(found.groupby(["model", "task", "weights"], sort=False))
+    if not cells:
+        return figures.nothing("no task of words is in yet")
     figure, axes = plt.subplots(figsize=(figures.WIDTH, 4.2), layout="constrained")
     names = list(dict.fromkeys(key[:2] for key, _ in cells))
     for (model, task, weights), rows in cells:
@@ -87,8 +89,7 @@ def selectivity_curves(found: pd.DataFrame) -> Figure:
         )
     axes.axhline(0, color="0.5", linewidth=1)
     axes.set(xlabel="layer (0 = embeddings)", ylabel="selectivity (points)")
-    if cells:
-        figures.legend_below(figure, axes)
+    figures.legend_below(figure, axes)
     return figures.finish(figure)
 
 
