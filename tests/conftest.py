@@ -134,7 +134,10 @@ def minilm():
     return models.load("all-minilm-l6-v2", device="cpu")
 
 
-DEPTH = ("07_strategies", "12_tuning", "08_dropping", "09_layers_to_spare", "10_distilled")
+DEPTH = (  # one of the two chains of pages; as long as the other
+    "07_strategies", "12_tuning", "08_dropping", "09_layers_to_spare", "10_distilled",
+    "11_cost", "13_your_model",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
