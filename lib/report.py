@@ -6,7 +6,7 @@ a list of (run, values), and give a table; :mod:`lib.figures` gives the figures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from lib.errors import BadInput
 from lib.profiles import Profile, Run
 
 Table = Sequence[tuple[Run, dict]]
+Test = Callable[[pd.DataFrame], tuple[list[bool], str]]  # gives its checks and what was measured
 pd.set_option("display.max_colwidth", None)  # pages show what a cell says to its end
 
 
@@ -130,6 +131,25 @@ def verdict(checks: Sequence[bool]) -> str:
     if not checks:
         return "cannot be tested"
     return "agrees" if all(checks) else "partly agrees" if any(checks) else "disagrees"
+
+
+def claim_table(found: pd.DataFrame, tests: dict[str, Test], lacks: str = "") -> pd.DataFrame:
+    """Claims beside what was measured: one row each, with its verdict.
+
+    Parameters
+    ----------
+    found
+        What the claims are tested on.
+    tests
+        Name of a claim: a function of ``found`` that gives its checks and what was measured.
+    lacks
+        Why no claim can be tested, where none can; then no test is called.
+    """
+    rows = {}
+    for claim, test in tests.items():
+        holds, told = ([], lacks) if lacks else test(found)
+        rows[claim] = {"measured": told, "verdict": verdict(holds)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
 
 
 def over_thresholds(values: dict, key: str) -> dict[float, float]:

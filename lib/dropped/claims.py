@@ -14,7 +14,7 @@ from lib import models
 from lib.dropped.report import by_strategy, learned
 from lib.dropping import STRATEGIES
 from lib.profiles import WHOLE
-from lib.report import task_title, verdict
+from lib.report import Test, claim_table, task_title
 
 ROBUST = ("mrpc", "qqp", "stsb")  # paraphrase detection and sentence similarity, of B4
 PRUNED, KEPT = 0.4, 0.98  # B1: at most this share of the blocks goes, this share of the score stays
@@ -24,6 +24,7 @@ DIFFER = 0.5  # B5: points; ours, the paper gives no number
 ON_PAR = 1.0  # B2: points; ours, the paper gives no number
 ROUNDING = 1e-9
 NOT_IN = "no task has all of its runs in yet"
+NOT_LEARNED = "no task that the whole model learned"
 
 
 def _extreme(found: pd.DataFrame, strategy: str, most: Callable) -> tuple[list[bool], str]:
@@ -149,15 +150,16 @@ GRID = {"B1": _pruned, "B3": _lowest, "B4": _robust, "B6": _best}
 DEPTH = {"B5": _objectives, "B7": _half, "B8": _third}
 
 
-def _judged(found: pd.DataFrame, tests: dict[str, Callable]) -> pd.DataFrame:
-    able = [task for task, yes in learned(found).items() if yes] if len(found) else []
-    rows = {}
-    for claim, test in tests.items():
-        usable = found[found["task"].isin(able)] if able else None
-        none = "no task that the whole model learned" if len(found) else NOT_IN
-        holds, told = test(usable) if able else ([], none)
-        rows[claim] = {"measured": told, "verdict": verdict(holds)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
+def _judged(found: pd.DataFrame, tests: dict[str, Test]) -> pd.DataFrame:
+    """Claims tested on the tasks that the whole model learned."""
+    if found.empty:
+        return claim_table(found, tests, NOT_IN)
+    usable = found[found["task"].isin(_able(found))]
+    return claim_table(usable, tests, NOT_LEARNED if usable.empty else "")
+
+
+def _able(found: pd.DataFrame) -> list[str]:
+    return [task for task, yes in learned(found).items() if yes]
 
 
 def of_grid(found: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +186,7 @@ def of_tuning(
     families
         Architecture of each model, by its title.
     """
-    able = [task for task, yes in learned(found).items() if yes]
+    able = _able(found)
     shown = cosine[cosine.index.get_level_values("task").isin(map(task_title, able))]
     usable = every[every["task"].isin(able)]
     tests = {"B9": lambda _: _change(shown, families), "B10": lambda _: _again(usable)}

@@ -18,7 +18,7 @@ from lib.dropped.claims import ROUNDING
 from lib.general import Found
 from lib.profiles import Profile, Run, cut_of
 from lib.recipes import Recipe
-from lib.report import Table, indexed, verdict
+from lib.report import Table, claim_table, indexed
 
 MB = 1e6
 WORK = {"inference": "inference", "tuning": "fine-tuning"}  # name in a record: in a table
@@ -190,8 +190,4 @@ CLAIMS = {"B7": _saved, "B2": _distilled}
 
 def judged(found: pd.DataFrame) -> pd.DataFrame:
     """The claims on cost beside what was measured or counted: one row each, with its verdict."""
-    rows = {}
-    for claim, test in CLAIMS.items():
-        holds, told = test(found)
-        rows[claim] = {"measured": told, "verdict": verdict(holds)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
+    return claim_table(found, CLAIMS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pandas as pd
 from lib import models
 from lib.probing.rankings import KEPT
 from lib.probing.report import able
-from lib.report import Table, array, indexed, mean_pm, task_title, verdict
+from lib.report import Table, Test, array, claim_table, indexed, mean_pm, task_title
 from lib.selection import smallest_set
 
 TOLERANCE = 1  # per cent of the oracle, as in paper A
@@ -127,13 +126,10 @@ def _told(what: str, mean: pd.Series) -> str:
     return f"{what}: " + ", ".join(f"{task_title(t)} {share:.0%}" for t, share in mean.items())
 
 
-CLAIMS: dict[str, Callable] = {"A2": _removed, "A3": _tenth}
+CLAIMS: dict[str, Test] = {"A2": _removed, "A3": _tenth}
 
 
 def claims(found: pd.DataFrame) -> pd.DataFrame:
     """Claims A2 and A3 beside :func:`smallest`; a task that was not learned is left out."""
-    learned, rows = found[found["able"].astype(bool)], {}
-    for claim, test in CLAIMS.items():
-        holds, told = test(learned) if len(learned) else ([], "no task that was learned")
-        rows[claim] = {"measured": told, "verdict": verdict(holds)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
+    learned = found[found["able"].astype(bool)]
+    return claim_table(learned, CLAIMS, "no task that was learned" if learned.empty else "")
