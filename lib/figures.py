@@ -44,6 +44,13 @@ def nothing(what: str = "no run of this grid is in yet") -> Figure:
     return finish(figure)
 
 
+def stacked(count: int, height: float, rest: float = 0.8) -> tuple[Figure, list[Axes]]:
+    """Panels one below the other, each some inches high, with a rest for legend and margins."""
+    size = (WIDTH, height * count + rest)
+    figure, grid = plt.subplots(count, 1, figsize=size, squeeze=False, layout="constrained")
+    return figure, list(grid[:, 0])
+
+
 def _layer_axis(axes: Axes, n_layers: int, label: str = "layer (0 = embeddings)") -> None:
     axes.set_xticks(range(n_layers))
     axes.set_xlabel(label)
@@ -82,7 +89,7 @@ def _is_random(entry: tuple) -> bool:
 
 def scale_curves(table: Table) -> Figure:
     """Size of the vectors of each layer, and the share that the largest neuron has of it."""
-    figure, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 6.4), layout="constrained")
+    figure, (upper, lower) = stacked(2, 3.2, rest=0)
     for axes, key in ((upper, "rms"), (lower, "largest_share")):
         _curves(axes, table, key)
         _layer_axis(axes, len(table[0][1][key]))
@@ -145,7 +152,7 @@ def neighbour_curves(table: Table) -> Figure:
 
 def cluster_curves(table: Table) -> Figure:
     """Share of redundant neurons against the threshold, all neurons and without constant ones."""
-    figure, pair = plt.subplots(2, 1, figsize=(WIDTH, 6.8), layout="constrained")
+    figure, pair = stacked(2, 3.4, rest=0)
     for axes, without in zip(pair, (False, True), strict=True):
         shares = [
             (run, {"share": list(redundant_share(v, without_constant=without).values())})
@@ -163,12 +170,11 @@ def cluster_curves(table: Table) -> Figure:
 def _panels(table: Table, weights: str) -> tuple[Figure, list[Axes], list]:
     """One panel per model and text, for one kind of weights."""
     cells = [cell for cell in cells_of(table) if cell[0][2] == weights] or cells_of(table)
-    size = (WIDTH, 2.6 * len(cells) + 0.8)
-    figure, grid = plt.subplots(len(cells), 1, figsize=size, squeeze=False, layout="constrained")
+    figure, panels = stacked(len(cells), 2.6)
     many = len({model for (model, _, _), _ in cells}) > 1
-    for axes, ((model, task, _), _) in zip(grid[:, 0], cells, strict=True):
+    for axes, ((model, task, _), _) in zip(panels, cells, strict=True):
         axes.set_title(cell_name(model, task, many))
-    return figure, list(grid[:, 0]), cells
+    return figure, panels, cells
 
 
 def size_bars(table: Table, *, weights: str = "trained") -> Figure:
@@ -230,11 +236,9 @@ def _window_counts(values: dict, threshold: float) -> np.ndarray:
 
 def example_lines(example: dict) -> Figure:
     """Neurons of one cluster, word by word over a few sentences, in standard deviations."""
-    figure, grid = plt.subplots(
-        len(example["words"]), 1, figsize=(WIDTH, 3.2 * len(example["words"])), layout="constrained"
-    )
+    figure, panels = stacked(len(example["words"]), 3.2, rest=0)
     begin = 0
-    for axes, words in zip(np.atleast_1d(grid), example["words"], strict=True):
+    for axes, words in zip(panels, example["words"], strict=True):
         for place, (layer, neuron) in enumerate(example["neurons"]):
             axes.plot(
                 example["values"][place][begin : begin + len(words)],

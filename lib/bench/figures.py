@@ -79,7 +79,7 @@ def time_bars(record: dict) -> Figure:
 def tuning_bars(record: dict) -> Figure:
     """Examples a second of both loops in fine-tuning and evaluation, a group of bars per task."""
     found = tuned.part(record)["tasks"]
-    figure, pair = plt.subplots(2, 1, figsize=(figures.WIDTH, 5.2), layout="constrained")
+    figure, pair = figures.stacked(2, 2.6, rest=0)
     for axes, (work, title) in zip(pair, tuned.WORK.items(), strict=True):
         for place, (loop, name) in enumerate(tuned.LOOPS.items()):
             rates = [tuned.rate(record, task, work, loop) for task in found]

@@ -65,9 +65,8 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
     if mean.empty:
         return figures.nothing("no task has all of its cuts in yet")
     names = list(dict.fromkeys(mean.index.get_level_values("model")))
-    size = (figures.WIDTH, 3.6 * len(names) + 0.8)
-    figure, grid = plt.subplots(len(names), 1, figsize=size, squeeze=False, layout="constrained")
-    for axes, model in zip(grid[:, 0], names, strict=True):
+    figure, panels = figures.stacked(len(names), 3.6)
+    for axes, model in zip(panels, names, strict=True):
         curves = mean.loc[model].T.items()
         for place, (strategy, line) in enumerate((name, c.dropna()) for name, c in curves):
             axes.plot(
@@ -91,9 +90,8 @@ def top_curves(found: pd.DataFrame) -> Figure:
     if top.empty:
         return figures.nothing()
     tasks, names = top["task"].unique(), list(top["model"].unique())
-    size = (figures.WIDTH, 2.5 * len(tasks) + 0.6)
-    figure, grid = plt.subplots(len(tasks), 1, figsize=size, squeeze=False, layout="constrained")
-    for axes, task in zip(grid[:, 0], tasks, strict=True):
+    figure, panels = figures.stacked(len(tasks), 2.5, rest=0.6)
+    for axes, task in zip(panels, tasks, strict=True):
         rows = top[top["task"] == task]
         for place, model in enumerate(names):
             scores = rows[rows["model"] == model].groupby("k")["score"].agg(["mean", "std"])
@@ -140,9 +138,8 @@ def loss_map(found: pd.DataFrame, model: str) -> Figure:
 
 def change_curves(tables: dict[str, pd.DataFrame]) -> Figure:
     """Likeness of each layer before and after fine-tuning, a panel per measure."""
-    size = (figures.WIDTH, 3.3 * len(tables) + 0.8)
-    figure, grid = plt.subplots(len(tables), 1, figsize=size, squeeze=False, layout="constrained")
-    for axes, (measure, table) in zip(grid[:, 0], tables.items(), strict=True):
+    figure, panels = figures.stacked(len(tables), 3.3)
+    for axes, (measure, table) in zip(panels, tables.items(), strict=True):
         many = table.index.get_level_values("model").nunique() > 1
         for place, ((model, task), line) in enumerate(table.iterrows()):
             axes.plot(
@@ -165,10 +162,9 @@ def depth_curves(found: pd.DataFrame) -> Figure:
         return figures.nothing()
     cells = list(found.groupby(["model", "task"], sort=False))
     kinds = [kind for kind in dict.fromkeys(found["kind"]) if kind != WHOLE]
-    size = (figures.WIDTH, 2.5 * len(cells) + 0.6)
-    figure, grid = plt.subplots(len(cells), 1, figsize=size, squeeze=False, layout="constrained")
+    figure, panels = figures.stacked(len(cells), 2.5, rest=0.6)
     many = found["model"].nunique() > 1
-    for axes, ((model, task), rows) in zip(grid[:, 0], cells, strict=True):
+    for axes, ((model, task), rows) in zip(panels, cells, strict=True):
         for place, kind in enumerate(kinds):
             line = 100 * rows[rows["kind"] == kind].groupby("left")["score"].mean()
             style = {"linestyle": figures.DASHES[place % 3], "marker": figures.MARKERS[place]}
@@ -187,7 +183,7 @@ def cost_curves(found: pd.DataFrame) -> Figure:
     """Time of inference and of fine-tuning by blocks dropped, beside what operations predict."""
     if found.empty:
         return figures.nothing()
-    figure, pair = plt.subplots(2, 1, figsize=(figures.WIDTH, 7.2), layout="constrained")
+    figure, pair = figures.stacked(2, 3.6, rest=0)
     for axes, (work, title) in zip(pair, WORK.items(), strict=True):
         for place, (model, rows) in enumerate(found.groupby("model", sort=False)):
             share, colour = rows[f"{work} share"], f"C{place}"

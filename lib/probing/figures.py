@@ -22,13 +22,6 @@ KINDS = {  # lines of the layer figure: (weights, entry, control) and how they a
 ORDERS = {"top": ("C0", "o", "-"), "random": ("C2", "D", ":"), "bottom": ("C1", "s", "--")}
 
 
-def _stacked(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """Panels one below the other."""
-    size = (figures.WIDTH, height * count + 0.8)
-    figure, grid = plt.subplots(count, 1, figsize=size, squeeze=False, layout="constrained")
-    return figure, list(grid[:, 0])
-
-
 def _named(table: Table) -> list[tuple[str, str]]:
     return list(dict.fromkeys((run.model, run.task) for run, _ in table))
 
@@ -44,7 +37,7 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
 def layer_curves(table: Table) -> Figure:
     """Score on test of each layer alone and of the layers up to it, a panel per task."""
     names = _named(table)
-    figure, panels = _stacked(len(names))
+    figure, panels = figures.stacked(len(names), 2.6)
     for axes, (model, task) in zip(panels, names, strict=True):
         cells = {w: v for (m, t, w), v in cells_of(table) if (m, t) == (model, task)}
         for label, (weights, entry, control, colour, marker, line) in KINDS.items():
@@ -96,7 +89,7 @@ def selectivity_curves(found: pd.DataFrame) -> Figure:
 def size_curves(table: Table) -> Figure:
     """Score on test against the number of neurons: first, last and any of a ranking."""
     names = _named(table)
-    figure, panels = _stacked(len(names), 2.9)
+    figure, panels = figures.stacked(len(names), 2.9)
     for axes, (model, task) in zip(panels, names, strict=True):
         values = [v for run, v in table if (run.model, run.task) == (model, task)]
         for kind, (colour, marker, line) in ORDERS.items():
@@ -117,7 +110,7 @@ def size_curves(table: Table) -> Figure:
 def place_bars(found: pd.DataFrame) -> Figure:
     """Share of the smallest set that lies in each layer, a panel per task; dotted: even."""
     cells = list(found.groupby(["model", "task"], sort=False))
-    figure, panels = _stacked(len(cells), 2.2)
+    figure, panels = figures.stacked(len(cells), 2.2)
     many = found["model"].nunique() > 1
     for axes, ((model, task), rows) in zip(panels, cells, strict=True):
         shares = np.stack([array(counts) / sum(counts) for counts in rows["by_layer"]])
@@ -133,7 +126,7 @@ def place_bars(found: pd.DataFrame) -> Figure:
 def overlap_maps(found: pd.DataFrame, expected: float) -> Figure:
     """Jaccard index of the first tenths of two tasks, a panel per model."""
     cells = list(found.groupby("model", sort=False))
-    figure, panels = _stacked(max(1, len(cells)), 0.42 * found["one"].nunique() + 2)
+    figure, panels = figures.stacked(max(1, len(cells)), 0.42 * found["one"].nunique() + 2)
     if not cells:
         panels[0].text(0.5, 0.5, "one seed: nothing to compare", ha="center", va="center")
     for axes, (model, rows) in zip(panels, cells, strict=False):
