@@ -125,11 +125,11 @@ def place_bars(found: pd.DataFrame) -> Figure:
 
 def overlap_maps(found: pd.DataFrame, expected: float) -> Figure:
     """Jaccard index of the first tenths of two tasks, a panel per model."""
+    if found.empty:
+        return figures.nothing("one seed: nothing to compare")
     cells = list(found.groupby("model", sort=False))
-    figure, panels = figures.stacked(max(1, len(cells)), 0.42 * found["one"].nunique() + 2)
-    if not cells:
-        panels[0].text(0.5, 0.5, "one seed: nothing to compare", ha="center", va="center")
-    for axes, (model, rows) in zip(panels, cells, strict=False):
+    figure, panels = figures.stacked(len(cells), 0.42 * found["one"].nunique() + 2)
+    for axes, (model, rows) in zip(panels, cells, strict=True):
         names = list(dict.fromkeys([*rows["one"], *rows["other"]]))
         wide = rows.pivot_table(index="one", columns="other", values="jaccard")
         matrix = wide.reindex(index=names, columns=names).to_numpy(dtype=float)
