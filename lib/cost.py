@@ -62,19 +62,15 @@ def _blocks(model) -> nn.ModuleList:
     return model.base_model.get_submodule(models.family(model).blocks or SHARED)
 
 
-def _count(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
-
-
 def parameters(model) -> dict[str, int]:
     """Parameters of a model: all of them, its word embeddings', its blocks'.
 
     The first also counts position embeddings, normalisation, pooler and head.
     """
     return {
-        "parameters": _count(model.parameters()),
-        "word_parameters": _count(model.get_input_embeddings().parameters()),
-        "block_parameters": _count(_blocks(model).parameters()),
+        "parameters": models.n_parameters(model),
+        "word_parameters": models.n_parameters(model.get_input_embeddings()),
+        "block_parameters": models.n_parameters(_blocks(model)),
     }
 
 
@@ -218,7 +214,7 @@ def times(
 def stored(model, tokenizer, folder: Path) -> int:
     """Write a model where plain transformers finds it; bytes of its safetensors files."""
     dropping.save(model, tokenizer, folder)
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return models.stored_bytes(folder)
 
 
 def memory(folder: Path, task: tasks.Task, recipe: Recipe) -> dict[str, int]:

@@ -153,7 +153,7 @@ def scores(model, tokenizer, task: tasks.Task, recipe: Recipe = RELEASED) -> dic
         **evaluate(model, tokenizer, task, task.test, **length),
         "dev": evaluate(model, tokenizer, task, task.dev, **length),
         "blocks": dropping.n_blocks(model),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": models.n_parameters(model),
     }
 
 

@@ -135,6 +135,16 @@ def digest(folder: Path) -> str:
     return sha.hexdigest()
 
 
+def stored_bytes(folder: Path) -> int:
+    """Bytes of a model's weights on disk: all its safetensors files."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def n_parameters(module: torch.nn.Module) -> int:
+    """Parameters of a model, or of a part of one; what is shared counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def family(model_or_config) -> Family:
     """Entry of :data:`FAMILIES` for a model or config; refuses an architecture not in the table."""
     config = getattr(model_or_config, "config", model_or_config)

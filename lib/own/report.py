@@ -70,17 +70,12 @@ def steps(descended: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(pd.Index(descended["k"], name="blocks dropped"))
 
 
-def _disk(folder: Path) -> float:
-    """Megabytes of the weights in a folder."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
-
-
 def measured(request: Request, model, tokenizer, folder: Path) -> dict:
     """What is compared of a model: blocks, parameters, disk (MB), scores on dev and test."""
     return {
         "blocks": dropping.n_blocks(model),
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "disk (MB)": _disk(folder),
+        "parameters": models.n_parameters(model),
+        "disk (MB)": models.stored_bytes(folder) / 1e6,
         "score on dev": 100 * smaller.score(request, model, tokenizer, "dev"),
         "score on test": 100 * smaller.score(request, model, tokenizer, "test"),
     }
