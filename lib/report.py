@@ -17,6 +17,7 @@ from lib.profiles import Profile, Run
 
 Table = Sequence[tuple[Run, dict]]
 Test = Callable[[pd.DataFrame], tuple[list[bool], str]]  # gives its checks and what was measured
+CLEAR = 5.0  # a task is learned if its score is more points than this above what needs no model
 pd.set_option("display.max_colwidth", None)  # pages show what a cell says to its end
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib import dropping, models
 from lib.profiles import WHOLE, Profile, cut_of
-from lib.report import Table, array, indexed, mean_pm, task_title
+from lib.report import CLEAR, Table, array, indexed, mean_pm, task_title
 
 COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]
 
@@ -154,10 +154,10 @@ def _run_length(within: pd.Series) -> int:
     return int(outside.min() - 1 if len(outside) else within.index.max())
 
 
-def learned(found: pd.DataFrame, points: float = 5.0) -> dict[str, bool]:
-    """Tasks on which the whole model beats every constant answer by some points, in the mean."""
+def learned(found: pd.DataFrame) -> dict[str, bool]:
+    """Tasks on which the whole model clearly beats every constant answer, in the mean."""
     whole = found[found["strategy"] == WHOLE].groupby("task", sort=False)
-    return dict(100 * (whole["score"].mean() - whole["constant"].mean()) > points)
+    return dict(100 * (whole["score"].mean() - whole["constant"].mean()) > CLEAR)
 
 
 def change_table(table: Table, measure: str) -> pd.DataFrame:

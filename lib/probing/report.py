@@ -12,11 +12,10 @@ import pandas as pd
 
 from lib import models
 from lib.probes import PROTOCOLS
-from lib.report import Table, array, cells_of, indexed, mean_pm, task_title
+from lib.report import CLEAR, Table, array, cells_of, indexed, mean_pm, task_title
 from lib.selection import select_layer
 
 TOLERANCES = (1, 2, 3)  # per cent of the oracle, as in paper A
-CLEAR = 5.0  # points above the floor from which a task counts as learned, as where blocks go
 
 
 def needed(table: Table, tolerances: Sequence[float] = TOLERANCES) -> pd.DataFrame:
