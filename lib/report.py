@@ -69,12 +69,17 @@ def cell_name(model: str, task: str, many_models: bool) -> str:
     return f"{models.title(model)}, {task_title(task)}" if many_models else task_title(task)
 
 
+def left_out(values: dict) -> str:
+    """What a loader left out or changed in a text, from its record."""
+    told = [f"{n:,} {what}" for what, n in (values["skipped"] | values["notes"]).items()]
+    return "; ".join(told) or "nothing"
+
+
 def text_table(settings: Profile, table: Table) -> pd.DataFrame:
     """What was read, per text: where from, rows, tokens, and what a loader left out."""
     source = {run.task: (records.made_by(settings, run) or {}).get("source") for run, _ in table}
     rows = {}
     for (_, task, _), (first, *_) in cells_of(table):
-        left_out = [f"{n:,} {what}" for what, n in (first["skipped"] | first["notes"]).items()]
         rows[task_title(task)] = {
             "from": source[task],
             "a row is a": first["level"],
@@ -82,7 +87,7 @@ def text_table(settings: Profile, table: Table) -> pd.DataFrame:
             "sentences": f"{first['sentences']:,}",
             "tokens": f"{first['tokens']:,}",
             "longest (tokens)": first["longest"],
-            "left out or changed": "; ".join(left_out) or "nothing",
+            "left out or changed": left_out(first),
         }
     return pd.DataFrame(rows).T.rename_axis("text")
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lib import models
 from lib.probes import PROTOCOLS
-from lib.report import CLEAR, Table, array, cells_of, indexed, mean_pm, task_title
+from lib.report import CLEAR, Table, array, cells_of, indexed, left_out, mean_pm, task_title
 from lib.selection import select_layer
 
 TOLERANCES = (1, 2, 3)  # per cent of the oracle, as in paper A
@@ -118,13 +118,12 @@ def rows_table(table: Table) -> pd.DataFrame:
     """What the probes were trained and judged on: rows (task)."""
     rows = {}
     for (_, task, _), (first, *_) in cells_of(table):
-        left_out = [f"{n:,} {what}" for what, n in (first["skipped"] | first["notes"]).items()]
         rows[task_title(task)] = {
             "a row is a": first["level"],
             **{part: f"{count:,}" for part, count in first["rows"].items()},
             "classes": first["classes"] or "a number",
             "classes without a training row": ", ".join(first["missing"]) or "none",
-            "left out or changed": "; ".join(left_out) or "nothing",
+            "left out or changed": left_out(first),
         }
     return pd.DataFrame(rows).T.rename_axis("task")
 
