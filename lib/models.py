@@ -39,6 +39,12 @@ def blocks(name_or_path: str | Path) -> int:
     return getattr(config, family(config).count)
 
 
+def blocks_at_half(name_or_path: str | Path) -> int:
+    """Blocks left of a model when half of them are gone; of an odd number one more stays."""
+    n = blocks(name_or_path)
+    return n - n // 2
+
+
 def architecture(name_or_path: str | Path) -> str:
     """Key of :data:`FAMILIES` for a model: from the table, else from its config."""
     if str(name_or_path) in MODELS:

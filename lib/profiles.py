@@ -115,8 +115,7 @@ class Profile:
 
     def students(self, model: str) -> list[str]:
         """Settings of a distilled student of half the blocks: ``whole``, and cut from the top."""
-        n = models.blocks(model)
-        return [WHOLE, *(f"top {k}" for k in range(1, n - n // 2))]
+        return [WHOLE, *(f"top {k}" for k in range(1, models.blocks_at_half(model)))]
 
     def ways(self, model: str) -> list[str]:
         """Settings of the runs around one tuned model: ``whole``, ``after``, ``again``, ``frozen``.

@@ -96,8 +96,8 @@ def _half(found: pd.DataFrame) -> tuple[list[bool], str]:
 
 def _on_par(depth: pd.DataFrame) -> tuple[list[bool], str]:
     """With half of the blocks left: dropped from the top is not far below any distilled model."""
-    half = depth["model"].map(lambda model: models.blocks(model) - models.blocks(model) // 2)
-    mean = depth[depth["left"] == half].pivot_table("score", ["model", "task"], "strategy")
+    half = depth[depth["left"] == depth["model"].map(models.blocks_at_half)]
+    mean = half.pivot_table("score", ["model", "task"], "strategy")
     apart = [
         100 * (mean["top"] - mean[kind]).groupby(level="model").mean().dropna()
         for kind in mean.columns

@@ -251,7 +251,7 @@ def at_half(found: pd.DataFrame) -> pd.DataFrame:
     """Scores of all kinds at half of the blocks, beside the whole model's."""
     rows = {}
     for (model, task), cell in found.groupby(["model", "task"], sort=False):
-        half = cell["left"] == models.blocks(model) - models.blocks(model) // 2
+        half = cell["left"] == models.blocks_at_half(model)
         shown = cell[half | (cell["kind"] == WHOLE)]
         kinds = shown.groupby("kind", sort=False)["score"]
         scores = {kind: mean_pm(100 * score) for kind, score in kinds}
