@@ -77,11 +77,11 @@ def jobs():
     """
     if PROFILE == "tiny":
         return {}
-    from lib import profiles, records
+    from lib import grids, profiles, records
 
     found = {}
     for page in PAGES:
-        if experiment(page) not in profiles.AFFECTS or page in SERVED:
+        if experiment(page) not in grids.AFFECTS or page in SERVED:
             continue
         settings = profiles.get(PROFILE, experiment(page))
         for run in settings.runs():

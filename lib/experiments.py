@@ -14,8 +14,8 @@ from tqdm import tqdm
 from lib import general, models, records
 from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
+from lib.grids import Profile, Run
 from lib.probing import runs as probing
-from lib.profiles import Profile, Run
 
 MAKERS = {
     "activations": general.general,

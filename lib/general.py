@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lib import activations, batches, models, tasks
 from lib.errors import BadInput
-from lib.profiles import Profile, Run
+from lib.grids import Profile, Run
 from lib.similarity import Moments, cluster_windows, correlation_clusters, linear_cka
 
 # Sentences of our own, on which the neurons of one cluster are shown side by side.

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from lib.profiles import Profile, Run
+from lib.grids import Profile, Run
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = 6

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib import models, records, tasks
 from lib.errors import BadInput
-from lib.profiles import Profile, Run
+from lib.grids import Profile, Run
 
 Table = Sequence[tuple[Run, dict]]
 Test = Callable[[pd.DataFrame], tuple[list[bool], str]]  # gives its checks and what was measured

@@ -16,6 +16,7 @@ from pathlib import Path
 from lib import models as encoders
 from lib import profiles as settled
 from lib import records as store
+from lib.grids import AFFECTS
 from lib.tasks import TASKS
 
 PACKAGES = (
@@ -105,7 +106,7 @@ def _cost(executed: Path, page: str) -> dict:
 def records(profile: str) -> str:
     """How many runs of each experiment's grid have a record, and what made them."""
     rows = []
-    for experiment in settled.AFFECTS:
+    for experiment in AFFECTS:
         settings, files = settled.get(profile, experiment), {}
         for run in settings.runs():
             files.setdefault((run.model, run.task), []).append(run)

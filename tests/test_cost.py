@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lib import BadInput, cost, dropping, experiments, finetune, peak, profiles, tasks
 from lib.dropped import costs, figures
-from lib.profiles import Run
+from lib.grids import Run
 from lib.recipes import Recipe, plan
 
 matplotlib.use("Agg")

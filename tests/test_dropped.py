@@ -6,7 +6,7 @@ import pytest
 
 from lib import BadInput, experiments, profiles
 from lib.dropped import claims, figures, report
-from lib.profiles import WHOLE
+from lib.grids import WHOLE
 
 matplotlib.use("Agg")
 COST = {"top": 1, "odd": 2, "even": 2, "symmetric": 2, "contribution": 2, "bottom": 4}

@@ -14,6 +14,7 @@ from lib import (
     records,
 )
 from lib.dropped import runs
+from lib.grids import Run
 from lib.similarity import correlation_clusters, linear_cka
 
 SMALL = {"seeds": [0], "words": 300, "sentences": 60}
@@ -83,7 +84,7 @@ def test_seeds_draw_samples_and_first_takes_the_file_order():
 
 
 def test_random_twins_differ_by_seed_and_leave_the_generator_alone(family_folders):
-    run = profiles.Run("activations", str(family_folders["bert"]), "pos", "random", 1)
+    run = Run("activations", str(family_folders["bert"]), "pos", "random", 1)
     state = torch.random.get_rng_state()
     one, again = (general.load_model(run)[0].state_dict() for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)

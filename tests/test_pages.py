@@ -9,9 +9,10 @@ import pytest
 
 from lib import book, profiles, records
 from lib.errors import BadInput
+from lib.grids import AFFECTS
 
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
-EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in profiles.AFFECTS]
+EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in AFFECTS]
 CLUSTERS, CUTS, OWN = "03_neuron_correlation", "08_dropping", "13_your_model"
 PROBES = "04_layer_probes"
 WRONG = {

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lib import experiments, finetune, general, profiles, records, tasks
+from lib.grids import Run
 from lib.probing import figures, report, rows, sets
 from lib.probing.control import control_labels
 from lib.probing.layers import layer_sets, layers
@@ -58,7 +59,7 @@ def planted(seed=0, n=3000):
 
 
 def run(setting="trained", seed=0):
-    return profiles.Run("layer_probes", "all-minilm-l6-v2", "pos", setting, seed)
+    return Run("layer_probes", "all-minilm-l6-v2", "pos", setting, seed)
 
 
 def test_a_label_in_one_layer_is_found_in_that_layer():
@@ -174,7 +175,7 @@ def ranking(task="pos", seed=0, *, enough=10, floor=0.5, order=()):
     scores = {p: [0.95 if size >= enough else 0.6 for size in grid] for p in ("dev", "test")}
     values = {"neurons": 100, "layers": 4, "sizes": grid, "top": scores, "order": list(order)}
     values |= {"by_layer": [[size, 0, 0, 0] for size in grid], "floor": floor}
-    cell = profiles.Run("neuron_rankings", "all-minilm-l6-v2", task, "trained", seed)
+    cell = Run("neuron_rankings", "all-minilm-l6-v2", task, "trained", seed)
     return cell, values | {"oracle": {"dev": 0.95, "test": 0.95}}
 
 

@@ -3,12 +3,13 @@
 import pytest
 
 from lib import BadInput, profiles
-from lib.profiles import Run, get
+from lib.grids import AFFECTS, Run
+from lib.profiles import get
 
 
 def test_every_profile_serves_every_experiment():
     for name in profiles.PROFILES:
-        for experiment in profiles.AFFECTS:
+        for experiment in AFFECTS:
             settings = get(name, experiment)
             assert len(set(settings.runs())) == len(settings.runs()) > 0
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lib import experiments, profiles, records
-from lib.profiles import Run
+from lib.grids import Run
 
 RUN = Run("layer_similarity", "owner/name", "pos", "trained", 0)
 SETTINGS = profiles.get("tiny", "layer_similarity")
@@ -80,8 +80,9 @@ def test_processes_that_write_at_once_lose_nothing():
 WRITER = """
 from dataclasses import replace
 from lib import profiles, records
+from lib.grids import Run
 settings = profiles.get("tiny", "layer_similarity")
-run = profiles.Run("layer_similarity", "m", "pos", "trained", 0)
+run = Run("layer_similarity", "m", "pos", "trained", 0)
 print("go", flush=True)
 for seed in range(10**6):
     records.add(settings, replace(run, seed=seed), {"filler": list(range(500))}, {"seed": seed})

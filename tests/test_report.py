@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lib import BadInput, experiments, figures, profiles, report
+from lib.grids import Run
 
 matplotlib.use("Agg")
 GENERAL = ("activations", "layer_similarity", "neuron_correlation")
@@ -68,7 +69,7 @@ def test_shares_are_one_minus_clusters_over_neurons(tables):
 
 
 def test_distances_of_a_planted_matrix():
-    run = profiles.Run("layer_similarity", "m", "pos", "trained", 0)
+    run = Run("layer_similarity", "m", "pos", "trained", 0)
     cka = np.array([[1, 0.8, 0.2], [0.8, 1, 0.6], [0.2, 0.6, 1]])
     row = report.by_distance([(run, cka)]).iloc[0]
     assert row.to_dict() == pytest.approx(

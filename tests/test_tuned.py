@@ -11,7 +11,7 @@ import torch
 
 from lib import distil, dropping, experiments, finetune, models, profiles, records, tasks
 from lib.dropped import claims, distilled, figures, report, tuned
-from lib.profiles import WHOLE
+from lib.grids import WHOLE, Run
 from lib.recipes import Recipe
 
 matplotlib.use("Agg")
@@ -159,8 +159,8 @@ def test_dropped_is_held_against_distilled_and_against_published_students(points
     rows = [cell(model, WHOLE, 12, 0.9), cell(model, "top", 6, score - points / 100)]
     found = pd.DataFrame([*rows, cell(model, "distilled", 6, score)])
     assert claims.of_distilled(found).loc["B2", "verdict"] == verdict
-    published = profiles.Run("dropping", "distilbert-base-cased", "rte", WHOLE, 0)
-    whole = profiles.Run("dropping", model, "rte", WHOLE, 0)
+    published = Run("dropping", "distilbert-base-cased", "rte", WHOLE, 0)
+    whole = Run("dropping", model, "rte", WHOLE, 0)
     table = [(run, {"score": score, "constant": 0.5}) for run in (whole, published)]
     depth = report.by_depth(report.losses(table), [])
     assert set(depth["model"]) == {model} and "DistilBERT" in set(depth["kind"])

@@ -13,7 +13,7 @@ import pandas as pd
 from lib import models
 from lib.dropped.report import by_strategy, learned
 from lib.dropping import STRATEGIES
-from lib.profiles import WHOLE
+from lib.grids import WHOLE
 from lib.report import Test, claim_table, task_title
 
 ROBUST = ("mrpc", "qqp", "stsb")  # paraphrase detection and sentence similarity, of B4

@@ -16,7 +16,7 @@ from lib import cost, dropping, finetune, models, tasks
 from lib.dropped import runs
 from lib.dropped.claims import ROUNDING
 from lib.general import Found
-from lib.profiles import Profile, Run, cut_of
+from lib.grids import Profile, Run, cut_of
 from lib.recipes import Recipe
 from lib.report import Table, claim_table, indexed
 

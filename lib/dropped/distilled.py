@@ -17,7 +17,7 @@ from filelock import FileLock
 from lib import distil, dropping, general, models, records
 from lib.dropped.runs import learn, made_of, task_of
 from lib.general import Found
-from lib.profiles import Profile, Run, cut_of
+from lib.grids import Profile, Run, cut_of
 from lib.recipes import Recipe
 
 HELD_OUT = 200  # sentences on which student and teacher are compared

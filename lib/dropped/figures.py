@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from lib import figures, models
 from lib.dropped.costs import WORK
-from lib.profiles import WHOLE
+from lib.grids import WHOLE
 from lib.report import cell_name, task_title
 
 GAP = 0.6  # between two strategies, in rows

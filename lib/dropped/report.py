@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib import dropping, models
-from lib.profiles import WHOLE, Profile, cut_of
+from lib.grids import WHOLE, Profile, cut_of
 from lib.report import CLEAR, Table, array, indexed, mean_pm, task_title
 
 COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "kept", "constant"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from lib import dropping, finetune, general, models, records, tasks, training
 from lib.general import Found
-from lib.profiles import WHOLE, Profile, Run, cut_of
+from lib.grids import WHOLE, Profile, Run, cut_of
 from lib.recipes import RELEASED, Recipe
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from lib import activations, dropping, finetune, models
 from lib.dropped.runs import checkpoint, judged, learn, made_of, recipe_of, task_of
 from lib.general import Found
-from lib.profiles import WHOLE, Profile, Run, cut_of
+from lib.grids import WHOLE, Profile, Run, cut_of
 from lib.similarity import Moments, linear_cka
 from lib.tasks import Task
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lib.grids import Profile
 from lib.probes import Probes, fit_probes
 from lib.probing.rows import DRAWN, PARTS, Labelled
-from lib.profiles import Profile
 
 JUDGED = PARTS[1:]  # choices are made on dev, results are told on test
 Scores = dict[str, np.ndarray]  # by the name of a part, of every set and seed: (sets, seeds)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lib import baselines, general
 from lib.dropped.runs import constant
+from lib.grids import Profile
 from lib.probes import PROTOCOLS, Probes
 from lib.probing.control import control_labels
 from lib.probing.fits import Scores, fit
 from lib.probing.rows import DRAWN, PARTS, Labelled
-from lib.profiles import Profile
 
 
 def layer_sets(data: Labelled) -> list[range]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from lib.grids import Profile
 from lib.probing.fits import fit
 from lib.probing.rows import Labelled
-from lib.profiles import Profile
 from lib.selection import rank_neurons, sizes
 
 RANKED = {"official": "official", "corrected": "exact"}  # protocol: way to rank

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lib import activations, finetune, general, models, tasks
 from lib.dropped import runs
-from lib.profiles import Profile, Run
+from lib.grids import Profile, Run
 from lib.recipes import RELEASED
 
 PARTS = ("train", "dev", "test")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lib.general import Found
+from lib.grids import Profile, Run
 from lib.probing.layers import layers
 from lib.probing.rankings import rankings
 from lib.probing.rows import labelled
-from lib.profiles import Profile, Run
 
 
 def probed(settings: Profile, run: Run) -> Found:
