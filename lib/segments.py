@@ -94,7 +94,7 @@ def first_weights(where: Layout, sets: list[np.ndarray], seeds: Sequence[int]) -
     """Uniform within one over the root of a probe's columns, as torch draws a linear layer."""
     where, flat = where.to("cpu"), torch.empty(len(where.owner))
     place = np.empty(int(where.columns.max()) + 1, dtype=int)
-    place[where.columns] = np.arange(len(where.columns))
+    place[where.columns.numpy()] = np.arange(len(where.columns))
     parts, bias = where.parts(flat)
     for probe, (chosen, seed) in enumerate((c, s) for c in sets for s in seeds):
         draw, bound = torch.Generator().manual_seed(seed), len(chosen) ** -0.5

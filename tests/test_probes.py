@@ -21,7 +21,7 @@ def planted(n=500, width=30, classes=3, seed=0):
     return rows, ((rows[:, :6] / rows[:, :6].std(0)) @ plan).argmax(dim=1).tolist()
 
 
-SETS = [list(range(30)), list(range(10)), [5, 3, 1], list(range(20, 30)), [29, 0]]
+SETS = [list(range(30)), list(range(10)), [5, 3, 1], list(range(20, 30)), [29, 0], [7]]
 
 
 def test_segments_hold_every_column_of_every_set_once():
@@ -42,7 +42,7 @@ def test_a_probe_is_the_same_alone_and_beside_others(protocol):
     dev = planted(seed=1)
     options = {"protocol": protocol, "dev": dev}
     together = fit_probes(rows, labels, columns=SETS, seeds=[3, 7], **options)
-    assert together.weights.shape == (10, 3, 30)
+    assert together.weights.shape == (2 * len(SETS), 3, 30)
     for number, columns in enumerate(SETS):
         alone = fit_probes(rows, labels, columns=[columns], seeds=[7], **options)
         torch.testing.assert_close(
