@@ -32,7 +32,9 @@ def layers(settings: Profile, data: Labelled) -> tuple[Probes, list[dict]]:
     """
     probes, found = fit(settings, data, layer_sets(data))
     guessed = _control(settings, data)
-    oracles = {name: fit(settings, data, protocol=name)[1] for name in PROTOCOLS}
+    others = [name for name in PROTOCOLS if name != settings.protocol]
+    oracles = {name: fit(settings, data, protocol=name)[1] for name in others}
+    oracles[settings.protocol] = {part: score[-1:] for part, score in found.items()}
     counts = _counts(data)
     values = [
         counts
