@@ -34,18 +34,24 @@ SERVED = {
     "02_layer_similarity": "01_activations",
     "03_neuron_correlation": "01_activations",
     "05_neuron_rankings": "04_layer_probes",
+    "06_efficient_transfer": "04_layer_probes",
     "09_layers_to_spare": "08_dropping",
 }
 # What a page waits for. The model tuned whole is made by 12 and read by 08.
-AFTER = SERVED | {
-    "12_tuning": "07_strategies",
-    "08_dropping": "12_tuning",
-    "10_distilled": "08_dropping",
+AFTER = {page: [other] for page, other in SERVED.items()} | {
+    "03_neuron_correlation": ["01_activations", "04_layer_probes"],
+    "12_tuning": ["07_strategies"],
+    "08_dropping": ["12_tuning"],
+    "10_distilled": ["08_dropping"],
 }
 
 # Pages that draw other records than those of their own experiment at this profile.
 DRAWN = {
     "a0_benchmark": ["bench/*.json"],
+    "03_neuron_correlation": [
+        f"{PROFILE}/neuron_correlation/*.jsonl",
+        f"{PROFILE}/clustered_probes/*.jsonl",
+    ],
     "09_layers_to_spare": [f"{PROFILE}/dropping/*.jsonl"],
     "10_distilled": [f"{PROFILE}/distilled/*.jsonl", f"{PROFILE}/dropping/*.jsonl"],
     "12_tuning": [f"{PROFILE}/tuning/*.jsonl", f"{PROFILE}/dropping/*.jsonl"],
@@ -55,7 +61,7 @@ DRAWN = {
 # batches hardly gain from a second core; two jobs of one core each are faster.
 TUNED = ("08_dropping", "10_distilled", "12_tuning")
 TEXTS = dict.fromkeys(("07_strategies", "11_cost", *TUNED), "tuned_on")
-TEXTS |= dict.fromkeys(("04_layer_probes", "05_neuron_rankings"), "probed")
+TEXTS["04_layer_probes"] = "probed"
 THREADS = dict.fromkeys(TUNED, 1)
 ALONE = ("11_cost",)  # pages that take times: nothing may run beside them
 
@@ -98,7 +104,7 @@ JOBS = jobs()
 def page_needs(wildcards):
     """What must be there before a page runs."""
     page = wildcards.page
-    before = [f"{TREE}/notebooks/{AFTER[page]}.ipynb"] if page in AFTER else []
+    before = [f"{TREE}/notebooks/{other}.ipynb" for other in AFTER.get(page, [])]
     patterns = DRAWN.get(page, [f"{PROFILE}/{experiment(page)}/*.jsonl"])
     drawn = (path for pattern in patterns for path in Path("book/results").glob(pattern))
     records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
@@ -113,7 +119,7 @@ def job_needs(wildcards):
     before = [
         f"{TREE}/jobs/{name}.ipynb"
         for name, (other, *cell, lacking) in JOBS.items()
-        if other == AFTER.get(page) and cell == [model, task] and lacking
+        if other in AFTER.get(page, []) and cell == [model, task] and lacking
     ]
     return [f"notebooks/{page}.ipynb", *before]
 

@@ -23,6 +23,8 @@ MAKERS = {
     "neuron_correlation": general.general,
     "layer_probes": probing.probed,
     "neuron_rankings": probing.probed,
+    "clustered_probes": probing.probed,
+    "efficient_transfer": probing.probed,
     "strategies": runs.similarity,
     "dropping": runs.dropped,
     "distilled": distilled.distilled,

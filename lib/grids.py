@@ -22,12 +22,15 @@ SOURCES = ("embedded", "root", "hub")
 PASS = ("data", "order", "words", "sentences", "pooling")
 TUNED = ("data", "examples", "epochs", "batch", "learning_rate")
 PROBED = (*TUNED, "order", "pooling", "probed_words", "protocol")
+NARROWED = ("layer_tolerances", "neuron_tolerance", "cluster_threshold")
 AFFECTS = {
     "activations": PASS,
     "layer_similarity": PASS,
     "neuron_correlation": (*PASS, "thresholds"),
     "layer_probes": PROBED,
     "neuron_rankings": PROBED,
+    "clustered_probes": (*PROBED, "thresholds"),
+    "efficient_transfer": (*PROBED, *NARROWED),
     "strategies": ("data", "examples"),
     "dropping": TUNED,
     "distilled": (*TUNED, "words", "order", "distil_on", "distil_epochs"),
@@ -73,6 +76,9 @@ class Profile:
     probed: tuple[str, ...] = ()  # tasks on which probes are trained
     probed_words: int = 150_000  # rows at most of each part of a tagging task that is probed
     protocol: str = "corrected"  # how probes are trained and neurons ranked: official, corrected
+    layer_tolerances: tuple[float, ...] = (1, 2, 3)  # per cent of the oracle that LS may lose
+    neuron_tolerance: float = 1  # per cent that FS may lose of what it starts from
+    cluster_threshold: float = 0.3  # of 1 - |r|, where one neuron per cluster is kept (CC)
     tuned_on: tuple[str, ...] = ()  # tasks of sentences and pairs on which models are fine-tuned
     examples: int = 10_000  # at most, of a task's training part, and of its dev and test parts
     strategies: tuple[str, ...] = tuple(dropping.STRATEGIES)
@@ -179,6 +185,8 @@ GRIDS = {
     "neuron_correlation": _of_texts,
     "layer_probes": _of_probes,
     "neuron_rankings": _of_rankings,
+    "clustered_probes": _of_rankings,
+    "efficient_transfer": _of_rankings,
     "strategies": _of_inputs,
     "dropping": _of_tuned(Profile.cuts),
     "distilled": _of_tuned(Profile.students),

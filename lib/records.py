@@ -1,10 +1,10 @@
 """The only writer of results: one line of JSON per run, found again by what it depends on.
 
 ``book/results/<profile>/<experiment>/<model>--<task>.jsonl`` holds the numbers, without times or
-host names, so that two machines write the same file; only the records of experiment ``cost`` hold
-times and memory, as these are its numbers. ``... .provenance.jsonl`` beside it holds
-what made them. Files are replaced whole, provenance first: a process killed at any instant leaves
-whole files, and never a number without its provenance.
+host names, so that two machines write the same file; only the records of ``cost`` and
+``efficient_transfer`` hold times too, which are among their numbers. ``... .provenance.jsonl``
+beside it holds what made them. Files are replaced whole, provenance first: a process killed at any
+instant leaves whole files, and never a number without its provenance.
 """
 
 from __future__ import annotations

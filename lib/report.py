@@ -183,12 +183,6 @@ def shares(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def reached(found: pd.DataFrame, claimed: float) -> float:
-    """Lowest threshold at which every run's share is at least the claimed one; NaN if none is."""
-    enough = found.groupby("threshold")["redundant"].min() >= claimed
-    return float(min(enough.index[enough], default=float("nan")))
-
-
 def cluster_table(table: Table) -> pd.DataFrame:
     """Clusters left at each threshold, mean and standard deviation over seeds."""
     rows = {}

@@ -4,16 +4,19 @@ import dataclasses
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lib import experiments, finetune, general, profiles, records, tasks
 from lib.grids import Run
-from lib.probing import figures, report, rows, sets
+from lib.probing import figures, report, rows, sets, steps, thresholds
+from lib.probing.clusters import WAYS, clusters, correlation
 from lib.probing.control import control_labels
 from lib.probing.layers import layer_sets, layers
 from lib.probing.rankings import orders, rankings
 from lib.probing.rows import PARTS, Labelled
+from lib.probing.transfer import transfer
 
 matplotlib.use("Agg")
 SMALL = {"probed_words": 250, "examples": 16, "epochs": 1, "seeds": [0, 1]}
@@ -121,7 +124,90 @@ def test_what_is_known_by_heart_is_not_selective():
     assert found["selectivity"].idxmax() == PLANTED and found["selectivity"].max() > 40
 
 
-def test_one_computation_serves_every_seed_and_both_pages(family_folders, short, monkeypatch):
+def copied(seed=0):
+    """The planted layer, and each of its neurons again in the layer above, hardly changed."""
+    data = planted(seed)
+    draw = torch.Generator().manual_seed(seed)
+    for part in PARTS:
+        own = data.rows[part][:, PLANTED * H : (PLANTED + 1) * H]
+        data.rows[part][:, (PLANTED + 1) * H :] = own + 0.01 * torch.randn(
+            own.shape, generator=draw
+        )
+    return data
+
+
+def test_copies_are_one_cluster_and_cost_no_accuracy():
+    data = copied()
+    related = correlation(data)
+    (found,) = clusters(asked(seeds=[0], thresholds=[0.01, 0.05]), data, related)
+    assert found["clusters"] == [L * H - H] * 2 and found["neurons"] == L * H
+    for way in WAYS:
+        assert min(found[way]["test"]) > 0.8
+    alone = torch.from_numpy(np.corrcoef(data.rows["train"].numpy().T))
+    torch.testing.assert_close(related, alone, atol=1e-5, rtol=0)
+
+
+def test_transfer_stops_at_the_planted_layer_and_keeps_its_neurons():
+    """Layers above go, and of what is left the neurons that hold the label come first."""
+    data, settings = copied(), asked("efficient_transfer", seeds=[0], layer_tolerances=[1, 3])
+    data.passes.update({1: [1.0], 2: [2.0], 3: [4.0]})
+    probes, values = layers(settings, data)
+    (found,) = transfer(settings, data, probes, values, correlation(data))
+    assert found["selected"] == [PLANTED] * 2 and len(found["ways"]) == 2
+    plain, clustered = found["ways"]
+    for way in (plain, clustered):
+        assert way["selected"] == (PLANTED + 1) * H >= way["clusters"] >= len(way["chosen"])
+        assert set(way["chosen"][:3]) <= set(range(PLANTED * H, PLANTED * H + 3))
+        assert way["score"]["test"] > 0.9
+    assert plain["base"] == plain["layer_score"]
+    oracle = {p: float(s[-1]) for p, s in values[0]["together"].items()}
+    table = [(run(), found | {"oracle": oracle, "floor": values[0]["floor"]})]
+    left = steps.narrowed(table)
+    assert list(left["clusters"]) == [False, True] * 2 and set(left["pass"]) == {0.5}
+    assert [n[0] for n in left["neurons"]] == [L * H] * 4
+    assert list(left["left"]) == [len(way["chosen"]) / (L * H) for way in (plain, clustered)] * 2
+
+
+def test_without_tolerance_nothing_but_the_best_is_enough():
+    data, settings = planted(), asked("efficient_transfer", seeds=[0], layer_tolerances=[99])
+    probes, values = layers(settings, data)
+    (found,) = transfer(settings, data, probes, values, correlation(data))
+    assert found["selected"] == [0]  # 99 per cent may be lost
+    for way in found["ways"]:
+        assert max(way["chosen"]) < H
+
+
+@pytest.mark.parametrize(("kept", "left", "expected"), [
+    (0.97, 0.10, "agrees"), (0.96, 0.05, "disagrees"), (0.99, 0.11, "disagrees"),
+])  # fmt: skip
+def test_what_is_left_is_held_against_the_claim(kept, left, expected):
+    cell = {"model": "m", "task": "pos", "seed": 0, "clusters": True, "able": True}
+    found = [cell | {"tolerance": 1, "kept": kept, "left": left}]
+    found += [cell | {"tolerance": 3, "kept": 1.0, "left": 0.01}]
+    judged = steps.claims(pd.DataFrame(found))
+    assert list(judged["verdict"]) == [expected]
+    found += [found[0] | {"task": "sst2", "kept": 0.5}, found[0] | {"task": "rte", "able": False}]
+    partly = "partly agrees" if expected == "agrees" else "disagrees"
+    assert list(steps.claims(pd.DataFrame(found))["verdict"]) == [partly]
+
+
+def test_the_highest_threshold_that_is_enough_is_held_against_the_claim():
+    values = {"thresholds": [0.1, 0.5, 0.9], "clusters": [90, 40, 10], "neurons": 100}
+    scores = {part: [0.9, 0.88, 0.5] for part in ("dev", "test")}
+    values |= {"closest": scores, "drawn": {p: [s - 0.1 for s in v] for p, v in scores.items()}}
+    values |= {"oracle": {"dev": 0.9, "test": 0.9}, "floor": 0.3}
+    found = thresholds.accuracy([(run(), values)])
+    assert list(found["enough"]) == [True, True, False]
+    np.testing.assert_allclose(found["apart"], 10)
+    assert list(thresholds.highest(found)["threshold"]) == [0.5]
+    assert list(thresholds.claims(found)["verdict"]) == ["disagrees"]
+    enough = thresholds.accuracy([(run(), values | {"clusters": [90, 15, 10]})])
+    assert list(thresholds.claims(enough)["verdict"]) == ["agrees"]
+    hard = thresholds.accuracy([(run(), values | {"floor": 0.87})])
+    assert list(thresholds.claims(hard)["verdict"]) == ["cannot be tested"]
+
+
+def test_one_computation_serves_every_seed_and_all_pages(family_folders, short, monkeypatch):
     settings = asked(models=[str(family_folders["bert"])])
     table = experiments.fill(settings)
     assert [r for r, _ in table] == settings.runs()
@@ -144,6 +230,19 @@ def test_one_computation_serves_every_seed_and_both_pages(family_folders, short,
         figures.size_curves(part).canvas.draw()
         figures.place_bars(found).canvas.draw()
         figures.overlap_maps(sets.overlaps(part), sets.chance()).canvas.draw()
+    narrow = experiments.fill(asked("efficient_transfer", models=settings.models))
+    tried = experiments.fill(asked("clustered_probes", models=settings.models))
+    for r, values in narrow:
+        assert set(values["seconds"]["passes"]) == {"1", "2", "3"}
+        assert len(values["seconds"]["trainings"]) == 1 + len(values["ways"])
+        assert all(sum(way["sizes"]) >= len(way["chosen"]) for way in values["ways"]), r
+    for part in (slice(None), slice(1)):
+        found = steps.narrowed(narrow[part])
+        assert len(steps.steps_table(found)) == len(steps.savings_table(found))
+        figures.narrowing(found, 1).canvas.draw()
+        found = thresholds.accuracy(tried[part])
+        assert len(thresholds.threshold_table(found))
+        figures.threshold_curves(found).canvas.draw()
     for part in (table, table[:3]):
         figures.layer_curves(part).canvas.draw()
         figures.selectivity_curves(report.selectivity(part)).canvas.draw()

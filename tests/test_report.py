@@ -97,12 +97,6 @@ def test_verdicts(checks, word):
     assert report.verdict(pd.Series(checks, dtype=bool)) == word
 
 
-def test_the_threshold_that_reaches_a_claim_does_so_for_every_run():
-    found = pd.DataFrame({"threshold": [0.3, 0.3, 0.9, 0.9], "redundant": [0.9, 0.1, 0.95, 0.9]})
-    assert report.reached(found, 0.85) == 0.9
-    assert np.isnan(report.reached(found, 0.99))
-
-
 def test_no_text_of_words_is_a_sentence():
     with pytest.raises(BadInput, match="no text of words"):
         report.example([])

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from lib import figures, models
 from lib.probing.rankings import KEPT
+from lib.probing.steps import STEPS
 from lib.report import Table, array, cell_name, cells_of
 
 KINDS = {  # lines of the layer figure: (weights, entry, control) and how they are drawn
@@ -144,4 +145,50 @@ def overlap_maps(found: pd.DataFrame, expected: float) -> Figure:
         axes.set_title(f"{models.title(model)} (by chance {expected:.2f})")
         axes.grid(False)
         figure.colorbar(image, ax=axes, label="Jaccard index", shrink=0.8)
+    return figures.finish(figure)
+
+
+def _entry(place: int) -> dict:
+    """How the line of one task is drawn where several share a panel."""
+    return {
+        "color": f"C{place % 10}",
+        "marker": figures.MARKERS[place % len(figures.MARKERS)],
+        "linestyle": figures.DASHES[place // 10 % len(figures.DASHES)],
+        "markersize": 5,
+    }
+
+
+def threshold_curves(found: pd.DataFrame) -> Figure:
+    """Share of the oracle's score that one neuron per cluster keeps, and what the choice does."""
+    cells = list(found.groupby(["model", "task"], sort=False))
+    figure, (upper, lower) = figures.stacked(2, 3.4)
+    for place, ((model, task), rows) in enumerate(cells):
+        at, label = rows.groupby("threshold"), cell_name(model, task, found["model"].nunique() > 1)
+        for axes, column, unit in ((upper, "kept", 100), (lower, "apart", 1)):
+            mean, spread = unit * at[column].mean(), unit * at[column].std().fillna(0)
+            axes.errorbar(mean.index, mean, spread, label=label, **_entry(place))
+    upper.axhline(100, color="0.4", linewidth=1)
+    lower.axhline(0, color="0.4", linewidth=1)
+    upper.set(ylabel="score kept (% of the oracle's)")
+    lower.set(xlabel="clustering threshold", ylabel="closest less drawn (points)")
+    figures.legend_below(figure, upper)
+    return figures.finish(figure)
+
+
+def narrowing(found: pd.DataFrame, tolerance: float) -> Figure:
+    """Neurons left and score kept after each step, a line per task, at one tolerance."""
+    shown = found[found["clusters"].astype(bool) & (found["tolerance"] == tolerance)]
+    figure, (upper, lower) = figures.stacked(2, 3.2)
+    for place, ((model, task), rows) in enumerate(shown.groupby(["model", "task"], sort=False)):
+        label = cell_name(model, task, found["model"].nunique() > 1)
+        for axes, column in ((upper, "neurons"), (lower, "scores")):
+            numbers = array(rows[column].tolist())
+            share = 100 * numbers / numbers[:, :1]
+            spread = share.std(axis=0, ddof=1) if len(share) > 1 else None
+            axes.errorbar(STEPS, share.mean(axis=0), spread, label=label, **_entry(place))
+    upper.set(yscale="log", ylabel="neurons left (%)")
+    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    lower.axhline(100, color="0.4", linewidth=1)
+    lower.set(ylabel="score kept (% of the oracle's)", xlabel="after step")
+    figures.legend_below(figure, upper)
     return figures.finish(figure)

@@ -41,13 +41,20 @@ def orders(weights: Tensor, protocol: str, seed: int) -> dict[str, np.ndarray]:
     return {"top": ranked, "random": drawn, "bottom": ranked[::-1]}
 
 
+def curve(
+    settings: Profile, data: Labelled, order: np.ndarray, grid: list[int], seed: int
+) -> dict[str, np.ndarray]:
+    """Scores (K,) on dev and test of probes on the first neurons of an order, K sizes."""
+    scores = fit(settings, data, [order[:size] for size in grid], seeds=[seed])[1]
+    return {part: score[:, 0] for part, score in scores.items()}
+
+
 def _of_seed(settings: Profile, data: Labelled, seed: int, weights: Tensor) -> dict:
     grid = sizes(data.neurons, data.neurons)
     found = orders(weights, settings.protocol, seed)
     values = {"neurons": data.neurons, "layers": data.layers, "sizes": grid}
     for kind, order in found.items():
-        scores = fit(settings, data, [order[:size] for size in grid], seeds=[seed])[1]
-        values[kind] = {part: score[:, 0] for part, score in scores.items()}
+        values[kind] = curve(settings, data, order, grid, seed)
     layer = found["top"] // (data.neurons // data.layers)
     counts = [np.bincount(layer[:size], minlength=data.layers) for size in grid]
     kept = found["top"][: data.neurons // KEPT]

@@ -8,13 +8,14 @@ Memory: N * D numbers, on the device where models run.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from lib import activations, finetune, general, models, tasks
 from lib.dropped import runs
 from lib.grids import Profile, Run
+from lib.probing import clock
 from lib.recipes import RELEASED
 
 PARTS = ("train", "dev", "test")
@@ -41,6 +42,9 @@ class Labelled:
         Score on test of the head that the model was tuned with.
     notes : Counter
         As in :class:`lib.activations.Activations`, over all parts.
+    passes : dict
+        Seconds of passes over some sentences, by the number of blocks kept; see
+        :func:`lib.probing.clock.passes`. Empty for random weights.
     """
 
     task: tasks.Task
@@ -50,6 +54,7 @@ class Labelled:
     layers: int
     own: float | None
     notes: Counter
+    passes: dict = field(default_factory=dict)
 
     @property
     def neurons(self) -> int:
@@ -67,15 +72,24 @@ def labelled(settings: Profile, run: Run) -> Labelled:
     options = {"level": "word", "pooling": settings.pooling}
     if not by_word:
         options = {"level": "sentence", "max_length": RELEASED.max_length}
+    rows, notes = _read(model, tokenizer, task, options)
+    labels = {part: _labels(getattr(task, part), by_word) for part in PARTS}
+    words = {part: _words(getattr(task, part)) if by_word else [] for part in PARTS}
+    layers, passes = activations.n_layers(model), {}
+    if run.setting == "trained":
+        passes = clock.passes(model, tokenizer, [text for text, _ in task.test], **options)
+    return Labelled(task, rows, labels, words, layers, own, notes, passes)
+
+
+def _read(model, tokenizer, task: tasks.Task, options: dict) -> tuple[dict[str, Tensor], Counter]:
+    """Rows (N, D) of all parts of a task, and what was noted."""
     rows, notes = {}, Counter()
     for part in PARTS:
         sentences = [sentence for sentence, _ in getattr(task, part)]
         found = activations.extract(model, tokenizer, sentences, progress=True, **options)
         rows[part] = found.rows.flatten(1).to(models.default_device())
         notes += found.notes
-    labels = {part: _labels(getattr(task, part), by_word) for part in PARTS}
-    words = {part: _words(getattr(task, part)) if by_word else [] for part in PARTS}
-    return Labelled(task, rows, labels, words, activations.n_layers(model), own, notes)
+    return rows, notes
 
 
 def cut(settings: Profile, task: tasks.Task) -> tasks.Task:

@@ -1,7 +1,7 @@
 """Task-specific redundancy: what one run computes, from rows to the values of its records.
 
 A model reads a task once. On these rows all probes of all seeds are trained, so one computation
-serves the page on layers, the page on neurons, and every seed.
+serves every page on probes, and every seed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from dataclasses import replace
 
 from lib.general import Found
 from lib.grids import Profile, Run
+from lib.probes import Probes
+from lib.probing.clusters import clusters, correlation
 from lib.probing.layers import layers
 from lib.probing.rankings import rankings
-from lib.probing.rows import labelled
+from lib.probing.rows import Labelled, labelled
+from lib.probing.transfer import transfer
 
 
 def probed(settings: Profile, run: Run) -> Found:
@@ -22,8 +25,10 @@ def probed(settings: Profile, run: Run) -> Found:
     -------
     list of (Run, values)
         ``layer_probes``: see :func:`lib.probing.layers.layers`; for trained weights also
-        ``neuron_rankings``: see :func:`lib.probing.rankings.rankings`; beside them the score of
-        the ``oracle`` on dev and test, and the ``floor``.
+        ``neuron_rankings`` (:func:`lib.probing.rankings.rankings`), ``clustered_probes``
+        (:func:`lib.probing.clusters.clusters`) and ``efficient_transfer``
+        (:func:`lib.probing.transfer.transfer`), each with the scores of the ``oracle`` on dev and
+        test, and the ``floor``.
     dict
         What made them, for :func:`lib.records.provenance`.
     """
@@ -31,9 +36,9 @@ def probed(settings: Profile, run: Run) -> Found:
     probes, values = layers(settings, data)
     pages = {"layer_probes": values}
     if run.setting == "trained":
-        ranked = rankings(settings, data, probes.weights[-len(settings.seeds) :])
         beside = [{"oracle": _oracle(v), "floor": v["floor"]} for v in values]
-        pages["neuron_rankings"] = [a | b for a, b in zip(ranked, beside, strict=True)]
+        for page, of_seeds in _of_neurons(settings, data, probes, values).items():
+            pages[page] = [a | b for a, b in zip(of_seeds, beside, strict=True)]
     found = [
         (replace(run, experiment=page, seed=seed), value)
         for page, of_seeds in pages.items()
@@ -41,6 +46,16 @@ def probed(settings: Profile, run: Run) -> Found:
     ]
     made = {"data": data.task.digest, "source": data.task.source}
     return found, made | {"device": data.rows["train"].device}
+
+
+def _of_neurons(settings: Profile, data: Labelled, probes: Probes, values: list[dict]) -> dict:
+    """Values of the pages on neurons, seed by seed, by experiment."""
+    related = correlation(data)
+    return {
+        "neuron_rankings": rankings(settings, data, probes.weights[-len(settings.seeds) :]),
+        "clustered_probes": clusters(settings, data, related),
+        "efficient_transfer": transfer(settings, data, probes, values, related),
+    }
 
 
 def _oracle(values: dict) -> dict[str, float]:
