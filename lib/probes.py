@@ -4,7 +4,7 @@ Paper A asks for hundreds of probes on the same rows: every layer alone, every c
 candidate set of neurons. A probe here is a set of columns and a seed; all are trained in one pass
 over the rows, and what they share is read once (:mod:`lib.segments`).
 
-Memory: the rows once more (columns in the order of the segments, standardised), four numbers for
+Memory: the rows once more where they are standardised or some columns are picked, four numbers for
 each weight, one batch.
 """
 
@@ -19,30 +19,11 @@ from torch import Tensor
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.segments import Layout, backward, first_weights, forward, layout, unpacked
+from lib.probe_training import PROTOCOLS, Protocol, train
+from lib.segments import Layout, first_weights, forward, layout, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How probes are trained, as data; numbers are the released code's."""
-
-    standardise: bool  # columns to mean 0 and variance 1 over the training rows (P6)
-    shuffle: bool  # draw the batches anew in every epoch (P5)
-    squared: bool  # second penalty: the squared norm of the weights, or the norm itself (P7)
-    best: bool  # keep the epoch that scores best on dev, where dev is given, or the last one
-    epochs: int = 10
-    batch: int = 128
-    learning_rate: float = 1e-3
-    l1: float = 1e-5
-    l2: float = 1e-5
-
-
-PROTOCOLS = {
-    "official": Protocol(standardise=False, shuffle=False, squared=False, best=False),
-    "corrected": Protocol(standardise=True, shuffle=True, squared=True, best=True),
-}
+CONSTANT = 1e-6  # of its mean: a column that varies less is not stretched
 
 
 @dataclass(frozen=True)
@@ -148,7 +129,7 @@ def fit_probes(
     columns
         Sets of columns, each a list of column numbers; default one set of all.
     protocol
-        Key of :data:`PROTOCOLS`, or one of your own.
+        Key of :data:`lib.probe_training.PROTOCOLS`, or one of your own.
     seeds
         Each draws other first weights.
     classes
@@ -186,7 +167,7 @@ def fit_probes(
         judge = _judge(held, _numbered(dev[1], classes), where, metric)
     flat = first_weights(where, sets, seeds).to(rows.device)
     data = prepared, _target(labels, classes, rows.device)
-    flat, epoch = _train(data, where, flat, protocol, judge=judge, order=order)
+    flat, epoch = train(data, where, flat, protocol, judge=judge, order=order)
     whole = [rows.new_full((rows.shape[1],), fill, dtype=torch.float32) for fill in (0, 1)]
     whole[0][where.columns], whole[1][where.columns] = centre, scale
     return Probes(*unpacked(where, flat, rows.shape[1]), *whole, classes, epoch)
@@ -236,71 +217,29 @@ def _target(labels: Sequence, classes: tuple, device) -> Tensor:
 
 def _prepared(rows: Tensor, columns: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor, Tensor]:
     """The columns used, in the order of the segments, with what was taken and divided by."""
-    chosen = rows[:, columns].float()
-    variance, centre = torch.var_mean(chosen, dim=0, correction=0)
+    chosen = _picked(rows, columns).float()
+    centre = chosen.mean(dim=0)
     if not centre.isfinite().all():
         raise BadInput("rows hold NaN or infinity; none is valid")
     if not protocol.standardise:
         return chosen, torch.zeros_like(centre), torch.ones_like(centre)
-    scale = variance.sqrt()
-    scale[scale == 0] = 1
-    return chosen.sub_(centre).div_(scale), centre, scale
+    chosen = chosen - centre if chosen is rows else chosen.sub_(centre)
+    scale = torch.linalg.vector_norm(chosen, dim=0).div_(len(chosen) ** 0.5)
+    scale[scale <= CONSTANT * centre.abs()] = 1
+    return chosen.div_(scale), centre, scale
 
 
-def _penalty(where: Layout, flat: Tensor, grad: Tensor, protocol: Protocol) -> None:
-    """Add the gradient of the elastic net; at weights of zero that of the plain norm is 0."""
-    weights, owner = flat[: where.weights], where.owner[: where.weights]
-    grad = grad[: where.weights]
-    grad.add_(weights.sign(), alpha=protocol.l1)
-    if protocol.squared:
-        grad.add_(weights, alpha=2 * protocol.l2)
-    else:
-        square = torch.zeros(where.probes, device=flat.device).index_add_(0, owner, weights**2)
-        norm = square.sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-        grad.add_(weights / norm[owner], alpha=protocol.l2)
-
-
-def _batches(rows: Tensor, target: Tensor, protocol: Protocol, order: int, epoch: int):
-    """Batches of an epoch: consecutive rows, or rows in a drawn order."""
-    if not protocol.shuffle:
-        return zip(rows.split(protocol.batch), target.split(protocol.batch), strict=True)
-    drawn = np.random.default_rng([order, epoch]).permutation(len(rows))
-    where = torch.from_numpy(drawn).to(rows.device).split(protocol.batch)
-    return ((rows[part], target[part]) for part in where)
+def _picked(rows: Tensor, columns: Tensor) -> Tensor:
+    """Some columns in an order; the rows themselves where these are all of them."""
+    every = torch.arange(rows.shape[1], device=columns.device)
+    return rows if torch.equal(columns, every) else rows[:, columns]
 
 
 def _judge(held: Tensor, gold: np.ndarray, where: Layout, metric: str | None):
     """Function from the flat vector to the score of every probe on held-out rows."""
 
     def judge(flat: Tensor) -> np.ndarray:
-        answers = _answers(forward(held, where, flat), gold.dtype.kind == "i")
+        answers = _answers(forward(held, where, where.parts(flat)), gold.dtype.kind == "i")
         return _scores(answers, gold, metric)
 
     return judge
-
-
-def _above(out: Tensor, wanted: Tensor) -> Tensor:
-    """Gradient of the mean loss over a batch, from outputs (n, P, C) and targets (n, C)."""
-    if out.shape[2] == 1:
-        return (out - wanted[:, None]) * (2 / len(out))
-    return (out.softmax(dim=2) - wanted[:, None]).div_(len(out))
-
-
-@torch.no_grad()
-def _train(data, where: Layout, flat: Tensor, protocol: Protocol, *, judge, order: int):
-    """Adam over all weights at once; the flat vector kept, and the epoch of each probe."""
-    flat.grad = torch.zeros_like(flat)
-    optimizer = torch.optim.Adam([flat], lr=protocol.learning_rate, fused=True)
-    best, kept = np.full(where.probes, -np.inf), flat
-    epochs = np.full(where.probes, protocol.epochs)
-    for epoch in range(protocol.epochs):
-        for batch, wanted in _batches(*data, protocol, order, epoch):
-            backward(batch, where, _above(forward(batch, where, flat), wanted), flat.grad)
-            _penalty(where, flat, flat.grad, protocol)
-            optimizer.step()
-        if judge:
-            scores = judge(flat)
-            better = scores > best
-            best[better], epochs[better] = scores[better], epoch + 1
-            kept = torch.where(torch.from_numpy(better).to(flat.device)[where.owner], flat, kept)
-    return kept, epochs

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import activations, dropping, models, probes, tasks
+from lib import activations, dropping, models, probe_training, tasks
 from lib.errors import BadInput, one_of, within
 from lib.grids import AFFECTS, SOURCES, WEIGHTS, Profile
 
@@ -107,7 +107,7 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "thresholds": _within("threshold", 0, 1, (int, float)),
     "probed": lambda value: one_of("task", value, LABELLED),
     "probed_words": _within("probed_words", 10, 100_000_000),
-    "protocol": lambda value: one_of("protocol", value, probes.PROTOCOLS),
+    "protocol": lambda value: one_of("protocol", value, probe_training.PROTOCOLS),
     "layer_tolerances": _within("tolerance", 0, 99, (int, float)),
     "neuron_tolerance": _within("tolerance", 0, 99, (int, float)),
     "cluster_threshold": _within("threshold", 0, 1, (int, float)),

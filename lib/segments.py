@@ -2,7 +2,9 @@
 
 What :mod:`lib.probes` trains. Columns that the same probes use form a *segment*; the weights of a
 segment are one matrix, and all matrices lie in one flat vector, so that an optimiser takes one step
-for all. Sets of columns that are nested in one another, or disjoint, cost the sum of their sizes.
+for all. Sets of columns that are nested in one another, or disjoint, cost the sum of their sizes
+and little more: small segments are joined, as a product of a few columns costs as much as one of
+many.
 """
 
 from __future__ import annotations
@@ -14,20 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Parts = tuple[list[Tensor], Tensor]  # views of a flat vector: see Layout.parts
+SPARE = 1 << 14  # weights that may stay 0 so that columns of unlike sets share a product
+
 
 @dataclass(frozen=True)
 class Segment:
-    """Columns used by the same probes: their place among all columns used, and those probes."""
+    """Columns read by probes that follow one another: their place among all columns used."""
 
     span: slice
-    probes: Tensor
-    size: tuple[int, int]  # (probes * C, columns), the shape of its weights
-    run: slice | None  # the probes as a slice where they follow one another, so none is copied
-
-    @property
-    def place(self) -> slice | Tensor:
-        """The probes, in the cheapest form to index by."""
-        return self.probes if self.run is None else self.run
+    probes: slice
+    outputs: slice  # of these probes, among all probes' outputs
+    size: tuple[int, int]  # (outputs, columns), the shape of its weights
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,29 @@ class Layout:
     """Where the weights of all probes lie in one flat vector: segment by segment, then the bias.
 
     ``columns`` (D',) are those that some probe uses, in the order of the segments; ``owner`` names
-    the probe of every number of the flat vector.
+    the probe of every number of the flat vector; ``free`` is 0 where a weight must stay 0 because
+    its probe has no such column, None where there is no such weight.
     """
 
     columns: Tensor
     segments: list[Segment]
     owner: Tensor
+    free: Tensor | None
     probes: int
     outputs: int
 
     def to(self, device) -> Layout:
         """The same on another device."""
-        segments = [replace(s, probes=s.probes.to(device)) for s in self.segments]
+        free = None if self.free is None else self.free.to(device)
         columns, owner = self.columns.to(device), self.owner.to(device)
-        return replace(self, columns=columns, segments=segments, owner=owner)
+        return replace(self, columns=columns, owner=owner, free=free)
 
     @property
     def weights(self) -> int:
         """Numbers of the flat vector that are weights; the others are bias."""
         return len(self.owner) - self.probes * self.outputs
 
-    def parts(self, flat: Tensor) -> tuple[list[Tensor], Tensor]:
+    def parts(self, flat: Tensor) -> Parts:
         """Views of a flat vector: the weights of every segment, and the bias (P, C)."""
         lengths = [rows * width for rows, width in (s.size for s in self.segments)]
         *matrices, bias = flat.split([*lengths, self.probes * self.outputs])
@@ -69,70 +71,123 @@ def layout(width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int) -> 
     for row, columns in enumerate(sets):
         member[row, columns] = True
     used = np.flatnonzero(member.any(axis=0))
-    patterns, which = np.unique(member[:, used], axis=1, return_inverse=True)
-    which = which.ravel()
-    ends = np.cumsum(np.bincount(which))
-    segments, owner = [], []
-    for pattern, begin, end in zip(patterns.T, [0, *ends[:-1]], ends, strict=True):
-        of = np.flatnonzero(pattern)[:, None] * seeds + np.arange(seeds)
-        probes = torch.from_numpy(of.ravel())
-        size = (len(probes) * outputs, end - begin)
-        segments.append(Segment(slice(begin, end), probes, size, _as_slice(of.ravel())))
-        owner.append(probes.repeat_interleave(outputs * (end - begin)))
-    owner.append(torch.arange(len(sets) * seeds).repeat_interleave(outputs))
-    columns = torch.from_numpy(used[np.argsort(which, kind="stable")])
-    return Layout(columns, segments, torch.cat(owner), len(sets) * seeds, outputs)
+    groups = _groups(member[:, used], seeds * outputs)
+    segments, owner, free, begin = [], [], [], 0
+    for group in groups:
+        held = member[:, used[group]]
+        for run in _runs(np.flatnonzero(held.any(axis=1))):
+            probes = slice(run.start * seeds, run.stop * seeds)
+            places = slice(probes.start * outputs, probes.stop * outputs)
+            size = (places.stop - places.start, len(group))
+            segments.append(Segment(slice(begin, begin + len(group)), probes, places, size))
+            owner.append(np.repeat(np.arange(probes.start, probes.stop), outputs * len(group)))
+            free.append(np.repeat(held[run], seeds * outputs, axis=0).ravel())
+        begin += len(group)
+    owner.append(np.repeat(np.arange(len(sets) * seeds), outputs))
+    free = torch.from_numpy(np.concatenate(free))
+    return Layout(
+        torch.from_numpy(used[np.concatenate(groups)]),
+        segments,
+        torch.from_numpy(np.concatenate(owner)),
+        None if free.all() else free.float(),
+        len(sets) * seeds,
+        outputs,
+    )
 
 
-def _as_slice(numbers: np.ndarray) -> slice | None:
-    """Ascending numbers as a slice, None where one is left out."""
-    first, after = int(numbers[0]), int(numbers[-1]) + 1
-    return slice(first, after) if after - first == len(numbers) else None
+def _groups(member: np.ndarray, copies: int) -> list[np.ndarray]:
+    """Columns that share products, the group of the first column first.
+
+    Columns of the same sets lie together; neighbours in the order of the patterns are joined as
+    long as the weights that this leaves at 0 are few.
+    """
+    patterns, which = np.unique(member, axis=1, return_inverse=True)
+    counts = np.bincount(which.ravel())
+    joined, last = [[0]], 0
+    for place in range(1, len(counts)):
+        group = [*joined[last], place]
+        every = patterns[:, group].any(axis=1).sum()
+        spare = ((every - patterns[:, group].sum(axis=0)) * counts[group]).sum() * copies
+        if spare <= SPARE:
+            joined[last] = group
+        else:
+            joined.append([place])
+            last += 1
+    groups = [np.flatnonzero(np.isin(which.ravel(), group)) for group in joined]
+    return sorted(groups, key=lambda columns: columns[0])
+
+
+def _runs(numbers: np.ndarray) -> list[slice]:
+    """Ascending numbers as slices, each of numbers that follow one another.
+
+    Examples
+    --------
+    >>> _runs(np.array([0, 1, 2, 5]))
+    [slice(0, 3, None), slice(5, 6, None)]
+    """
+    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
 def first_weights(where: Layout, sets: list[np.ndarray], seeds: Sequence[int]) -> Tensor:
     """Uniform within one over the root of a probe's columns, as torch draws a linear layer."""
-    where, flat = where.to("cpu"), torch.empty(len(where.owner))
-    place = np.empty(int(where.columns.max()) + 1, dtype=int)
-    place[where.columns.numpy()] = np.arange(len(where.columns))
+    flat, columns = torch.empty(len(where.owner)), where.columns.cpu().numpy()
+    place = np.empty(int(columns.max()) + 1, dtype=int)
+    place[columns] = np.arange(len(columns))
     parts, bias = where.parts(flat)
     for probe, (chosen, seed) in enumerate((c, s) for c in sets for s in seeds):
         draw, bound = torch.Generator().manual_seed(seed), len(chosen) ** -0.5
-        drawn = torch.empty(where.outputs, len(where.columns))
+        drawn = torch.zeros(where.outputs, len(columns))
         drawn[:, place[chosen]] = torch.empty(where.outputs, len(chosen)).uniform_(
             -bound, bound, generator=draw
         )
         bias[probe].uniform_(-bound, bound, generator=draw)
         for part, segment in zip(parts, where.segments, strict=True):
-            if (row := (segment.probes == probe).nonzero()).numel():
-                part.view(-1, where.outputs, part.shape[1])[int(row)] = drawn[:, segment.span]
+            if segment.probes.start <= probe < segment.probes.stop:
+                block = part.view(-1, where.outputs, part.shape[1])
+                block[probe - segment.probes.start] = drawn[:, segment.span]
     return flat
 
 
-def forward(rows: Tensor, where: Layout, flat: Tensor) -> Tensor:
-    """Outputs (n, P, C) of prepared rows."""
-    parts, bias = where.parts(flat)
-    out = bias.expand(len(rows), -1, -1).clone()
-    for part, segment in zip(parts, where.segments, strict=True):
-        found = rows[:, segment.span] @ part.T
-        out[:, segment.place] += found.view(len(rows), -1, where.outputs)
-    return out
+def forward(rows: Tensor, where: Layout, parts: Parts) -> Tensor:
+    """Outputs (n, P, C) of prepared rows; ``parts`` are the views of the weights."""
+    matrices, bias = parts
+    out = bias.reshape(1, -1).expand(len(rows), -1).clone()
+    for matrix, segment in zip(matrices, where.segments, strict=True):
+        out[:, segment.outputs].addmm_(rows[:, segment.span], matrix.T)
+    return out.view(len(rows), *bias.shape)
 
 
-def backward(rows: Tensor, where: Layout, above: Tensor, grad: Tensor) -> None:
-    """Gradients of weights and bias from those of the outputs (n, P, C), into a flat vector."""
-    parts, bias = where.parts(grad)
+def backward(rows: Tensor, where: Layout, above: Tensor, parts: Parts) -> None:
+    """Gradients of weights and bias from those of the outputs (n, P, C), into their views."""
+    matrices, bias = parts
     torch.sum(above, dim=0, out=bias)
-    for part, segment in zip(parts, where.segments, strict=True):
-        torch.mm(above[:, segment.place].flatten(1).T, rows[:, segment.span], out=part)
+    flat = above.flatten(1)
+    for matrix, segment in zip(matrices, where.segments, strict=True):
+        torch.mm(flat[:, segment.outputs].T, rows[:, segment.span], out=matrix)
+
+
+def norms(where: Layout, parts: Parts) -> Tensor:
+    """Norm of the weights of every probe, shape (P,)."""
+    square = parts[1].new_zeros(where.probes)
+    for matrix, segment in zip(parts[0], where.segments, strict=True):
+        lines = matrix.view(segment.probes.stop - segment.probes.start, -1)
+        square[segment.probes] += torch.linalg.vector_norm(lines, dim=1).square_()
+    return square.sqrt_()
+
+
+def add_scaled(where: Layout, parts: Parts, scale: Tensor, into: Parts) -> None:
+    """Add the weights of every probe, each times its own number (P,), into other views."""
+    for matrix, target, segment in zip(parts[0], into[0], where.segments, strict=True):
+        rows = segment.probes.stop - segment.probes.start
+        target.view(rows, -1).addcmul_(matrix.view(rows, -1), scale[segment.probes, None])
 
 
 def unpacked(where: Layout, flat: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Weights (P, C, D) by column number, zero where a probe has none, and the bias (P, C)."""
     weights = flat.new_zeros(where.probes, where.outputs, width)
     parts, bias = where.parts(flat)
-    row = torch.arange(where.outputs, device=flat.device)[:, None]
     for part, segment in zip(parts, where.segments, strict=True):
         block = part.view(-1, where.outputs, part.shape[1])
-        weights[segment.probes[:, None, None], row, where.columns[segment.span]] = block
+        weights[segment.probes][:, :, where.columns[segment.span]] = block
     return weights, bias

@@ -8,9 +8,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from lib import BadInput, activations, tasks
-from lib.probes import PROTOCOLS, fit_probes
-from lib.segments import layout
+from lib import BadInput, activations, segments, tasks
+from lib.probe_training import PROTOCOLS
+from lib.probes import fit_probes
 
 
 def planted(n=500, width=30, classes=3, seed=0):
@@ -24,16 +24,20 @@ def planted(n=500, width=30, classes=3, seed=0):
 SETS = [list(range(30)), list(range(10)), [5, 3, 1], list(range(20, 30)), [29, 0], [7]]
 
 
-def test_segments_hold_every_column_of_every_set_once():
-    where = layout(40, [np.array(s) for s in SETS], seeds=2, outputs=3)
+@pytest.mark.parametrize("spare", [0, 20, 1 << 14])
+def test_segments_hold_every_column_of_every_set_once(spare, monkeypatch):
+    monkeypatch.setattr(segments, "SPARE", spare)
+    where = segments.layout(40, [np.array(s) for s in SETS], seeds=2, outputs=3)
     assert sorted(where.columns.tolist()) == list(range(30))
-    held = {p: [] for p in range(where.probes)}
-    for segment in where.segments:
-        for probe in segment.probes.tolist():
-            held[probe] += where.columns[segment.span].tolist()
-    for probe, columns in held.items():
-        assert sorted(columns) == sorted(SETS[probe // 2])
-    assert len(where.owner) == 3 * 2 * (sum(map(len, SETS)) + len(SETS))
+    free = torch.ones(where.weights) if where.free is None else where.free
+    assert free.sum() == 3 * 2 * sum(map(len, SETS))
+    ones = torch.cat([free, torch.zeros(where.probes * 3)])
+    held, _ = segments.unpacked(where, ones, 40)
+    for probe, weights in enumerate(held):
+        for line in weights:
+            assert line.nonzero().ravel().tolist() == sorted(SETS[probe // 2])
+    if spare == 0:
+        assert where.free is None
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
