@@ -11,7 +11,19 @@ import pytest
 import torch
 
 from lib import BadInput, finetune, records
-from lib.bench import clusters, figures, numbers, peers, report, roofline, run, tuned, tuning
+from lib.bench import (
+    clusters,
+    figures,
+    numbers,
+    peers,
+    probed,
+    probing,
+    report,
+    roofline,
+    run,
+    tuned,
+    tuning,
+)
 from lib.bench.base import QUICK, check, difference
 from lib.bench.vectors import gram_cka
 from lib.similarity import Moments, linear_cka
@@ -46,14 +58,23 @@ def record(measured):
         ours[part]["ways"] = {w: e for w, e in ways.items() if w in report.NAMES}
     ours["cka"]["ways"].pop("pytorch-cka", None)
     ours["cka"]["errors"] = {}
+    probes = ours["probing"]
+    timed = [
+        entry[work] for entry in probes["one"] for work in ("seconds", "evaluation", "ranking")
+    ]
+    searches = [probes[work]["seconds"] for work in ("sets", "search")]
+    for ways in (*timed, *searches, probes["memory"]):
+        ways.pop("NeuroX", None)
+    probes["search"].pop("widths", None)
     return ours
 
 
 def test_all_ways_compute_the_same(beside):
-    assert len(beside["checks"]) == 5 + 6
+    assert len(beside["checks"]) == 5 + 6 + 5
     assert [entry for entry in beside["checks"] if not entry["holds"]] == []
     assert {"extract", "NeuroX HDF5", "NeuroX JSON"} < set(beside["extraction"]["ways"])
     assert {entry["way"] for entry in beside["clusters"]} == {"ours", "NeuroX"}
+    assert {"ours", "NeuroX"} <= set(beside["probing"]["one"][0]["ranking"])
 
 
 def test_a_wrong_vector_is_noticed():
@@ -77,6 +98,25 @@ def test_the_definition_of_cka_knows_ours_from_a_wrong_one():
     scatter = Moments(12).update(rows.flatten(1)).scatter
     assert difference(linear_cka(scatter, [4] * 3), gram_cka(rows)) < 1e-6
     assert difference(linear_cka(scatter + 1, [4] * 3), gram_cka(rows)) > 1e-5
+
+
+def test_probes_on_planted_rows_learn_and_the_search_finds_the_lower_layers():
+    data = probing.rows_of(3000, 130, 2, "cpu")
+    assert len(data.rows) == len(data.labels) == 3000 and len(data.held) == 300
+    found = probing.search(data)
+    assert found["layer"] < probing.TELLING
+    assert found["size"] <= found["clusters"] <= 130 * (found["layer"] + 1) // probing.LAYERS
+    assert found["trained"][:26] == [10] * 13 + list(range(10, 131, 10))
+    assert probing._accuracy(probing._ours(data), data)[0] > 70
+
+
+def test_a_neuron_at_another_step_of_the_ranking_is_noticed():
+    weights = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
+    order, entry = probing.rank_neurons(weights, protocol="official")
+    cutoffs = [int((entry <= step).sum()) for step in range(1001)]
+    assert probing._other_steps(weights, order, cutoffs) == 0
+    late = [cutoffs[0] - 1, *cutoffs[1:]]
+    assert probing._other_steps(weights, order, late) == 1
 
 
 def test_fine_tuning_does_the_same_as_the_released_loop(measured):
@@ -150,7 +190,11 @@ def test_the_page_draws_what_was_measured(which, request):
     assert len(tuned.speed(found)) == 4 and len(tuned.memory(found)) == 2
     assert list(tuned.depths(found).index) == [0, 3]
     assert len(figures.tuning_bars(found).axes) == 2
-    absent = "2 not measured" in numbers.of(found)["counted"]
+    assert set(probed.searches(found).index) == {"candidate sets", "LS, CC, FS"}
+    assert len(probed.one(found)) == (2 * 9 if which == "beside" else 2 * 6)
+    assert len(probed.memory(found)) == (2 if which == "beside" else 1)
+    # Two need a peer for vectors and clusters, six a peer for probes or 45 classes.
+    absent = "8 not measured" in numbers.of(found)["counted"]
     assert absent == (which == "record")
 
 
@@ -158,8 +202,11 @@ def test_a_record_from_before_a_part_is_drawn_without_it(record):
     old = {name: entry for name, entry in record.items() if name != "tuning"}
     assert tuned.speed(old).empty and tuned.depths(old).empty and tuned.memory(old).empty
     figures.tuning_bars(old).canvas.draw()
-    assert "6 not measured" in numbers.of(old)["counted"]
+    assert "not measured" in numbers.of(old)["counted"]
     assert np.isnan(numbers.of(old)["base_share"])
+    old = {name: entry for name, entry in record.items() if name != "probing"}
+    assert probed.one(old).empty and probed.searches(old).empty and probed.memory(old).empty
+    assert numbers.of(old)["search_widths"] == "none yet"
 
 
 def test_a_missed_target_and_a_failed_check_are_said(record):

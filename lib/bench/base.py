@@ -30,6 +30,10 @@ class Sizes:
         default_factory=lambda: {2_000: 1, 10_000: 1, 50_000: 2}
     )  # N: repeats
     threshold: float = 0.3
+    probe_rows: int = 10_000
+    probe_classes: tuple[int, ...] = (2, 45)
+    probe_repeats: int = 3
+    search_rows: int = 20_000
     cka_sentences: int = 800
     cka_repeats: int = 3
     cka_checked: int = 2000  # rows on which CKA is compared through their N x N Gram matrices
@@ -49,6 +53,10 @@ QUICK = Sizes(
     repeats=2,
     neurons=300,
     rows={600: 1},
+    probe_rows=400,
+    probe_classes=(2, 5),
+    probe_repeats=1,
+    search_rows=500,
     cka_sentences=30,
     cka_repeats=2,
     cka_checked=300,

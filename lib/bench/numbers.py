@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.bench import tuned
+from lib.bench import probed, tuned
 from lib.bench.report import GB, SUMMED, TARGETS, counted, largest, met, peaks, ratio
 
 
@@ -41,6 +41,16 @@ def _tuning(record: dict) -> dict:
     }
 
 
+def _probing(record: dict) -> dict:
+    """Of probes: how many rows and neurons, and how the search was added up."""
+    found = probed.part(record)
+    widths = found["search"].get("widths", {})
+    return {
+        "probe_rows": found["rows"],
+        "search_widths": ", ".join(f"{int(width):,}" for width in widths) or "none yet",
+    }
+
+
 def of(record: dict) -> dict:
     """Name of a quoted value: the value, from one record."""
     speed = {
@@ -68,5 +78,6 @@ def of(record: dict) -> dict:
         "per_row": (theirs[many] - theirs[few]) * GB / 1000 / max(many - few, 1),
         "cost": ratio(record, "cka", SUMMED, "forward"),
         **_tuning(record),
+        **_probing(record),
         **{f"rate_{name}": rate / 1e9 for name, rate in record["rates"].items()},
     }

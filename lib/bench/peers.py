@@ -1,9 +1,10 @@
 """The two libraries that :mod:`lib.bench` measures beside ours, each behind one small function.
 
-NeuroX extracts vectors and clusters neurons; pytorch-cka estimates the CKA between layers. Their
-own code runs unchanged: what is replaced is only where a model is loaded (once, not per call) and
-where they print. They are imported here alone, inside functions; ``make bench`` installs them. Of
-the parts used none needs ``np.int``, which numpy 2 no longer has and NeuroX's probes ask for.
+NeuroX extracts vectors, clusters neurons, trains probes and ranks by them; pytorch-cka estimates
+the CKA between layers. Their own code runs unchanged: replaced is only where a model is loaded
+(once, not per call) and where they print. They are imported here alone, inside functions;
+``make bench`` installs them. Of the parts used none needs ``np.int``, which numpy 2 no longer has
+and NeuroX's loader of labels asks for.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from torch.utils.data import DataLoader
 
 from lib.errors import BadInput
 
-PEERS = {"neurox": "1.0.9", "pytorch-cka": "1.1.3", "h5py": "3.16.0"}  # as requirements-bench.txt
+PEERS = {  # as requirements-bench.txt
+    "neurox": "1.0.9",
+    "pytorch-cka": "1.1.3",
+    "h5py": "3.16.0",
+    "imbalanced-learn": "0.14.2",
+    "sklearn-compat": "0.1.6",
+}
 
 
 def versions() -> dict[str, str]:
@@ -131,6 +138,38 @@ def neurox_clusters(table: np.ndarray, threshold: float, picked: np.ndarray):
     finally:
         np.corrcoef, clustering.linkage = own
     return labels, kept["correlation"], seconds
+
+
+# ---- NeuroX: probes
+
+
+def neurox_probe(rows: Tensor, labels: Sequence[int], seed: int = 0) -> nn.Module:
+    """A probe trained by NeuroX under the released protocol."""
+    probes = importlib.import_module("neurox.interpretation.linear_probe")
+    recipe = {"lambda_l1": 1e-5, "lambda_l2": 1e-5, "num_epochs": 10, "batch_size": 128}
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        table = rows.cpu().numpy()
+        return probes.train_logistic_regression_probe(table, np.asarray(labels), **recipe)
+
+
+def neurox_accuracy(probe: nn.Module, rows: Tensor, labels: Sequence[int]) -> float:
+    """Accuracy of a probe by NeuroX, in points."""
+    probes = importlib.import_module("neurox.interpretation.linear_probe")
+    with _quiet():
+        found = probes.evaluate_probe(probe, rows.cpu().numpy(), np.asarray(labels))
+    return 100 * float(found["__OVERALL__"])
+
+
+def neurox_order(weights: Tensor, stride: int = 1000) -> tuple[np.ndarray, list[int]]:
+    """NeuroX's ranking of neurons by weights (C, D), and how many are in after every step."""
+    probes = importlib.import_module("neurox.interpretation.linear_probe")
+    probe = nn.Linear(weights.shape[1], weights.shape[0])
+    probe.weight = nn.Parameter(weights.detach().cpu())
+    names = {str(number): number for number in range(len(weights))}
+    with _quiet():
+        order, cutoffs = probes.get_neuron_ordering(probe, names, search_stride=stride)
+    return np.array(order), cutoffs
 
 
 # ---- pytorch-cka

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lib import models, records
-from lib.bench import run, tuned
+from lib.bench import probed, run, tuned
 from lib.errors import BadInput
 from lib.report import task_title
 
@@ -155,6 +155,7 @@ TARGETS = (
         for work, wanted in (("tuning", 3), ("evaluation", 5))
         for task in ("sst2", "cola")
     ),
+    *(Target(*wanted) for wanted in probed.WANTED),
 )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
 """How fast and how large, beside the peers: ``make bench``, or ``python -m lib.bench.run``.
 
-Four parts, on one model: extraction of word vectors; correlation and clusters at the size of a
-BERT-base; layer CKA and neuron correlation out of one pass; fine-tuning and evaluation. Ways run in
-turn (A B A B ...) after a warm-up, so that a busy moment hits all alike; each part also checks that
-the ways computed the same thing. The record, ``book/results/bench/<device>.json``, is what the
-benchmark page draws; here times are the content.
+Five parts: extraction of word vectors; correlation and clusters at the size of a BERT-base; layer
+CKA and neuron correlation out of one pass; probes and the search for the fewest neurons;
+fine-tuning and evaluation. Ways run in turn (A B A B ...) after a warm-up, so that a busy moment
+hits all alike; each part also checks that the ways computed the same thing. The record,
+``book/results/bench/<device>.json``, is what the benchmark page draws; here times are the content.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from lib import models, records
-from lib.bench import clusters, peers, tuning, vectors
+from lib.bench import clusters, peers, probing, tuning, vectors
 from lib.bench.base import MODEL, QUICK, Bench, Sizes, rates
 from lib.errors import BadInput
 
@@ -31,6 +31,7 @@ PARTS = {
     "clusters": clusters.clusters,
     "extraction": vectors.extraction,
     "cka": vectors.cka,
+    "probing": probing.probing,
     "tuning": tuning.tuning,
 }
 
