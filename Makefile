@@ -9,7 +9,7 @@
 #   make lint                  style of code and notebooks
 #   make clean                 remove everything that was made, except .venv
 #
-# CORES=4 runs four notebooks at a time.
+# CORES=4 runs four notebooks, or four tests, at a time.
 
 PROFILE ?= tiny
 CORES ?= 2
@@ -37,7 +37,7 @@ records: $(READY)
 	@$(GRAPH) all_records --config profile=$(PROFILE)
 
 test: $(READY)
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
 
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-bench.txt
