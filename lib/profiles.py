@@ -57,6 +57,7 @@ SMALL = Profile(
     sentences=10_000,
     seeds=(0, 1, 2),
     probed=PROBED_TASKS,
+    probed_words=40_000,
     tuned_on=("rte", "mrpc", "stsb", "cola", "sst2", "qnli", "mnli", "qqp"),
     timed=128,
 )
