@@ -47,6 +47,7 @@ def _probing(record: dict) -> dict:
     widths = found["search"].get("widths", {})
     return {
         "probe_rows": found["rows"],
+        "probe_room": probed.one_over(record, 2, "seconds", "NeuroX", "products"),
         "search_widths": ", ".join(f"{int(width):,}" for width in widths) or "none yet",
     }
 

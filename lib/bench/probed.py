@@ -40,7 +40,8 @@ def _of(record: dict, classes: int, work: str) -> dict:
     return entries[0] if entries else {}
 
 
-def _one(record: dict, classes: int, work: str, way: str, other: str) -> float:
+def one_over(record: dict, classes: int, work: str, way: str, other: str) -> float:
+    """:func:`over` of what was measured of one probe."""
     return over(_of(record, classes, work), way, other)
 
 
@@ -51,18 +52,18 @@ def _whole(record: dict, work: str) -> float:
 WANTED = (  # what, sign, wanted, value of a record
     *(
         (f"probe, {c} classes: time over its products", "≤", 1.5,
-         partial(_one, classes=c, work="seconds", way="ours", other="products"))
+         partial(one_over, classes=c, work="seconds", way="ours", other="products"))
         for c in (2, 45)
     ),
     *(
         (f"probe, {c} classes: speed over NeuroX", "≥", wanted,
-         partial(_one, classes=c, work="seconds", way="NeuroX", other="ours"))
+         partial(one_over, classes=c, work="seconds", way="NeuroX", other="ours"))
         for c, wanted in ((2, 2.5), (45, 1.3))
     ),
     ("probe, 2 classes: judging over one product", "≤", 1.5,
-     partial(_one, classes=2, work="evaluation", way="ours", other="product")),
+     partial(one_over, classes=2, work="evaluation", way="ours", other="product")),
     ("ranking, 45 classes: speed over NeuroX", "≥", 100,
-     partial(_one, classes=45, work="ranking", way="NeuroX", other="ours")),
+     partial(one_over, classes=45, work="ranking", way="NeuroX", other="ours")),
     ("27 candidate sets: speed over NeuroX", "≥", 10, partial(_whole, work="sets")),
     ("whole search: speed over NeuroX's trainings", "≥", 15, partial(_whole, work="search")),
 )  # fmt: skip
