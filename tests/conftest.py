@@ -109,12 +109,10 @@ def build(family: str, folder):
     tokenizer.save_pretrained(folder)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Where several processes test: a file stays in one, and so does all that needs the book."""
-    for item in items:
-        group = "book" if "executed" in getattr(item, "fixturenames", ()) else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    group = "book" if "executed" in getattr(item, "fixturenames", ()) else item.path.stem
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

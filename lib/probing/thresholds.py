@@ -24,7 +24,7 @@ def accuracy(table: Table) -> pd.DataFrame:
         Columns ``model``, ``task``, ``seed``, ``threshold``, ``clusters`` left, ``redundant``
         (share of the neurons), on test ``closest`` and ``drawn`` (points, by how the neuron was
         chosen), ``kept`` (share of the oracle's score, by the closest), ``apart`` (closest less
-        drawn), ``enough`` (within 3 per cent of the oracle on dev) and ``able`` (see
+        drawn), ``enough`` (within :data:`WITHIN` of the oracle on dev) and ``able`` (see
         :func:`lib.probing.report.able`).
     """
     rows = [
@@ -61,7 +61,7 @@ def highest(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def threshold_table(found: pd.DataFrame) -> pd.DataFrame:
-    """The highest threshold within 3 per cent, what goes there, and what the choice of neuron does.
+    """The highest threshold that is enough, what goes there, and what the choice of neuron does.
 
     Rows (model, task), over seeds; scores on test.
     """
