@@ -8,9 +8,11 @@ position. Memory: the ids of all sentences, about 8 bytes a token.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -249,3 +251,23 @@ def batches(encoded: Encoded, model, tokenizer, *, batch_tokens: int) -> Iterato
     """All batches of some encoded sentences, longest sequences first."""
     for group in bucket([len(ids) for ids in encoded.ids], batch_tokens):
         yield collate(encoded, group, model, tokenizer)
+
+
+def each(compute: Callable[[Batch], Any], given: Iterable[Batch], device) -> Iterator:
+    """What ``compute`` gives for every batch, in order; on a CPU every core has a batch of its own.
+
+    Cores that share one batch wait for each other after every small product. As many batches as
+    cores are held at once. ``compute`` runs in other threads, which know no inference mode.
+    """
+    cores = torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+    if cores == 1:
+        yield from map(compute, given)
+        return
+    waiting: deque = deque()
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for batch in given:
+            waiting.append(pool.submit(compute, batch))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        yield from (work.result() for work in waiting)
+    torch.set_num_threads(cores)  # what threads that begin later start from

@@ -124,16 +124,21 @@ def predict(
     return logits(model, tokenizer, encoded, batch_tokens=batch_tokens)
 
 
-@torch.inference_mode()
 def logits(
     model, tokenizer, encoded: batches.Encoded, *, batch_tokens: int | None = None
 ) -> Tensor:
     """As :func:`predict`, of sentences that are encoded already."""
-    size = batch_tokens or activations.batch_size(model.device)
     found = torch.empty(len(encoded.owner), model.config.num_labels)
-    for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
+
+    @torch.inference_mode()
+    def read(batch: batches.Batch) -> tuple[Tensor, Tensor]:
         inputs = activations.to_device(batch, model.device).inputs
-        found[batch.where] = model(**inputs).logits.float().cpu()
+        return batch.where, model(**inputs).logits.float().cpu()
+
+    size = batch_tokens or activations.batch_size(model.device)
+    given = batches.batches(encoded, model, tokenizer, batch_tokens=size)
+    for where, rows in batches.each(read, given, model.device):
+        found[where] = rows
     return found
 
 

@@ -17,6 +17,9 @@ from torch.optim.adam import adam
 
 from lib.segments import Layout, Parts, add_scaled, backward, forward, norms
 
+Weights = tuple[Tensor, Parts]  # all of them as one vector, and as the views of Layout.parts
+SMALLEST = torch.finfo(torch.float32).tiny
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -39,15 +42,15 @@ PROTOCOLS = {
 }
 
 
-def _penalty(where: Layout, flat: Tensor, parts: Parts, grads: Parts, protocol: Protocol) -> None:
+def _penalty(where: Layout, weights: Weights, grads: Weights, protocol: Protocol) -> None:
     """Add the gradient of the elastic net; at weights of zero that of the plain norm is 0."""
-    weights, grad = flat[: where.weights], flat.grad[: where.weights]
-    grad.add_(weights.sign(), alpha=protocol.l1)
+    flat, into = weights[0], grads[0]
+    into.add_(flat.sign(), alpha=protocol.l1)
     if protocol.squared:
-        grad.add_(weights, alpha=2 * protocol.l2)
+        into.add_(flat, alpha=2 * protocol.l2)
     else:
-        length = norms(where, parts).clamp_min_(torch.finfo(torch.float32).tiny)
-        add_scaled(where, parts, protocol.l2 / length, grads)
+        length = norms(where, weights[1]).clamp_min_(SMALLEST)
+        add_scaled(where, weights[1], length.reciprocal_().mul_(protocol.l2), grads[1])
 
 
 def _batches(rows: Tensor, target: Tensor, protocol: Protocol, order: int, epoch: int):
@@ -62,8 +65,8 @@ def _batches(rows: Tensor, target: Tensor, protocol: Protocol, order: int, epoch
 def _above(out: Tensor, wanted: Tensor) -> Tensor:
     """Gradient of the mean loss over a batch, from outputs (n, P, C) and targets (n, C)."""
     if out.shape[2] == 1:
-        return (out - wanted[:, None]) * (2 / len(out))
-    return (out.softmax(dim=2) - wanted[:, None]).div_(len(out))
+        return (out - wanted[:, None]).mul_(2 / len(out))
+    return out.softmax(dim=2).sub_(wanted[:, None]).mul_(1 / len(out))
 
 
 def _adam(flat: Tensor, rate: float) -> Callable[[], None]:
@@ -108,6 +111,7 @@ def train(
     flat.grad = torch.zeros_like(flat)
     step = _adam(flat, protocol.learning_rate)
     parts, grads = where.parts(flat), where.parts(flat.grad)
+    weights, slopes = flat[: where.weights], flat.grad[: where.weights]
     best, kept = np.full(where.probes, -np.inf), flat
     epochs = np.full(where.probes, protocol.epochs)
     for epoch in range(protocol.epochs):
@@ -115,8 +119,8 @@ def train(
             above = _above(forward(batch, where, parts), wanted)
             backward(batch, where, above, grads)
             if where.free is not None:
-                flat.grad[: where.weights].mul_(where.free)
-            _penalty(where, flat, parts, grads, protocol)
+                slopes.mul_(where.free)
+            _penalty(where, (weights, parts), (slopes, grads), protocol)
             step()
         if judge:
             scores = judge(flat)

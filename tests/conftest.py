@@ -140,6 +140,14 @@ def minilm():
     return models.load("all-minilm-l6-v2", device="cpu")
 
 
+@pytest.fixture
+def cores():
+    """Sets how many cores torch uses; afterwards they are as many as before."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 DEPTH = (  # one of the two chains of pages; as long as the other
     "07_strategies", "12_tuning", "08_dropping", "09_layers_to_spare", "10_distilled",
     "11_cost", "13_your_model",

@@ -34,9 +34,10 @@ def learner(request, family_folders, task):
     return request.param, model, tokenizer
 
 
-def test_counted_operations_are_those_that_run(learner, task):
+def test_counted_operations_are_those_that_run(learner, task, cores):
     """XLNet's scores of segments, a few per mille of a model that is not this small, are left."""
     family, model, tokenizer = learner
+    cores(1)  # the counter sees one thread
     encoded = finetune.encode(model, tokenizer, task.train, RECIPE.max_length)
     counted = cost.operations(model, cost.shapes(model, tokenizer, task, RECIPE)["inference"])
     run = []

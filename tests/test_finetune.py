@@ -212,6 +212,19 @@ def test_predictions_do_not_depend_on_batches(family_folders, task):
             torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
+def test_batches_side_by_side_change_no_prediction(family_folders, task, cores):
+    """A core for each batch gives what one core gives, in the order of the sentences."""
+    texts = [text for text, _ in task.train]
+    for folder in family_folders.values():
+        model, tokenizer = finetune.begin(folder, task, device="cpu")
+        got = []
+        for count in (1, 3):
+            cores(count)
+            got.append(finetune.predict(model, tokenizer, texts, batch_tokens=16))
+            assert torch.get_num_threads() == count
+        assert torch.equal(*got)
+
+
 def test_numbers_are_fitted_by_squared_error(family_folders):
     stsb = tasks.load("stsb", seed=0)
     few = dataclasses.replace(stsb, train=stsb.train[:16], dev=stsb.dev[:8], test=stsb.test[:8])
