@@ -29,6 +29,7 @@ class Recipe:
     parts: tuple[str, ...] = ("train",)  # trained on; with "dev" as in the papers, nothing held out
     freeze: tuple[int, ...] = ()  # blocks kept as they are, numbered before dropping
     freeze_embeddings: bool = False
+    updates: int | None = None  # at most; the rate falls to 0 there
     precision: str = "best"  # bfloat16 products on a GPU that has them, else float32
 
     def __post_init__(self):
@@ -66,4 +67,4 @@ def plan(lengths: Sequence[int], recipe: Recipe, seed: int) -> list[np.ndarray]:
             p[i : i + recipe.batch] for p in sorted_pools for i in range(0, len(p), recipe.batch)
         ]
         updates += [groups[i] for i in draw.permutation(len(groups))]
-    return updates
+    return updates[: recipe.updates]

@@ -12,6 +12,7 @@ batch.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -69,10 +70,11 @@ class Training:
     ):
         self.model, self.tokenizer, self.recipe, self.seed = model, tokenizer, recipe, seed
         self.encoded, self.objective, self.told = encoded, objective, list(told)
-        self.words = _OccurringWords(model, encoded.ids, tokenizer.pad_token_id)
+        self.words = _Words(model, encoded.ids, tokenizer.pad_token_id)
         self.plan = plan([len(ids) for ids in encoded.ids], recipe, seed)
         self.optimizer = _optimizer(model, recipe)
         self.losses = np.zeros(len(self.plan))
+        self.log: list[dict] = []  # what was watched, see finish
         self.done = 0
         self.pieces = 1  # a batch that does not fit the device is computed in this many
 
@@ -130,11 +132,12 @@ class Training:
 
     def save(self, file: Path) -> None:
         """Write weights, moments and the place in the plan; whole, or not at all."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors = {f"model.{name}": value for name, value in _tensors(self.model).items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         tensors["losses"] = torch.from_numpy(self.losses)
         about = {"done": str(self.done), "pieces": str(self.pieces), "run": self.identity()}
+        about["log"] = json.dumps(self.log)
         fresh = file.with_name(f".{file.name}.{os.getpid()}")
         save_file({name: value.contiguous() for name, value in tensors.items()}, fresh, about)
         os.replace(fresh, file)
@@ -149,8 +152,11 @@ class Training:
                 )
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         self.done, self.pieces = int(about["done"]), int(about["pieces"])
+        self.log = json.loads(about["log"])
         self.losses = tensors["losses"].numpy()
-        self.model.load_state_dict(_below("model.", tensors))
+        stored, model = _below("model.", tensors), _tensors(self.model)
+        for name in model:
+            model[name].copy_(stored[name])
         state = self.optimizer.state_dict()
         for name, value in _below("optimizer.", tensors).items():
             number, key = name.split(".")
@@ -165,7 +171,7 @@ class Training:
         return {
             "updates": len(self.plan),
             "examples": len(lengths),
-            "tokens": int(lengths.sum()) * self.recipe.epochs,
+            "tokens": int(sum(lengths[group].sum() for group in self.plan)),
             "padded_tokens": int(sum(len(group) * lengths[group].max() for group in self.plan)),
             "loss": [part.mean() for part in np.array_split(self.losses, self.recipe.epochs)],
             "notes": notes,
@@ -174,23 +180,32 @@ class Training:
     def identity(self) -> str:
         """Digest of what decides the result: recipe, seed, text, shape trained, and more told."""
         shape = [tuple(p.shape) for p in self.model.parameters()]
-        told = [asdict(self.recipe), self.seed, self.encoded.ids, self.told, shape]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        digest = hashlib.sha256(
+            json.dumps([asdict(self.recipe), self.seed, self.told, shape]).encode()
+        )
+        for ids in self.encoded.ids:
+            digest.update(np.asarray([len(ids), *ids]).tobytes())
+        return digest.hexdigest()
 
 
-class _OccurringWords:
+class _Words:
     """While a model trains, its embeddings hold the words of the text alone.
 
     The others never get a gradient, and AdamW would spend most of its time on their zeros
     (all-MiniLM-L6-v2: 11.7 of 22.7 million parameters are word embeddings). The result is the same
-    but for rounding. Words are not decayed meanwhile if they do not occur.
+    but for rounding. Words are not decayed meanwhile if they do not occur. A model that also says
+    words keeps all of them.
 
-    ``number`` (vocabulary,) is the row of each occurring token.
+    ``number`` (vocabulary,) is the row of each token that is there.
     """
 
     def __init__(self, model, ids: Sequence[Sequence[int]], padding: int):
         self.model, self.whole = model, model.get_input_embeddings()
         weight, frozen = self.whole.weight.detach(), not self.whole.weight.requires_grad
+        if model.get_output_embeddings() is not None:
+            self.used, self.few = torch.arange(len(weight)), self.whole
+            self.number = self.used
+            return
         self.used = torch.tensor(sorted({padding}.union(*ids)))
         self.number = torch.zeros(len(weight), dtype=torch.long)
         self.number[self.used] = torch.arange(len(self.used))
@@ -201,9 +216,17 @@ class _OccurringWords:
 
     def put_back(self) -> None:
         """Give the model its whole vocabulary again, with what the occurring words learned."""
+        if self.few is self.whole:
+            return
         with torch.no_grad():
             self.whole.weight[self.used.to(self.whole.weight.device)] = self.few.weight
         self.model.set_input_embeddings(self.whole)
+
+
+def _tensors(model) -> dict[str, Tensor]:
+    """Weights and buffers of a model; what is shared comes once."""
+    named = itertools.chain(model.named_parameters(), model.named_buffers())
+    return {name: tensor.detach() for name, tensor in named}
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -228,7 +251,12 @@ def products(device: torch.device, precision: str) -> str:
     return "bfloat16" if able else "float32"
 
 
-def finish(state: Training, checkpoint: str | Path | None = None, progress: bool = False) -> dict:
+def finish(
+    state: Training,
+    checkpoint: str | Path | None = None,
+    progress: bool = False,
+    watch: Callable[[int], dict | None] | None = None,
+) -> dict:
     """Make all updates of a training that are left, and give its account.
 
     Parameters
@@ -237,12 +265,15 @@ def finish(state: Training, checkpoint: str | Path | None = None, progress: bool
         File that is written every two minutes, gone on from if it is there, and removed at the end.
     progress
         Show a bar that counts updates.
+    watch
+        Given the number of updates made, what to note of the model then; None for nothing.
 
     Returns
     -------
     dict
         Counts (``updates``, ``examples``, ``tokens``, ``padded_tokens``), mean ``loss`` of each
-        epoch, and ``notes``: sentences cut, pieces of a batch that did not fit.
+        epoch, and ``notes``: sentences cut, pieces of a batch that did not fit. With ``watch`` also
+        ``log``, what it noted.
 
     Raises
     ------
@@ -260,6 +291,7 @@ def finish(state: Training, checkpoint: str | Path | None = None, progress: bool
             while state.done < len(state.plan):
                 state.update()
                 bar.update()
+                _note(state, watch)
                 if checkpoint and time.monotonic() - written > CHECKPOINT_SECONDS:
                     state.save(checkpoint)
                     written = time.monotonic()
@@ -268,7 +300,13 @@ def finish(state: Training, checkpoint: str | Path | None = None, progress: bool
         model.eval()
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
-    return state.account()
+    return state.account() | ({"log": state.log} if watch else {})
+
+
+def _note(state: Training, watch: Callable[[int], dict | None] | None) -> None:
+    """Keep what is to be noted of the model now."""
+    if watch and (seen := watch(state.done)):
+        state.log.append(seen)
 
 
 def _bar(state: Training, progress: bool) -> tqdm:

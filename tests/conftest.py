@@ -7,10 +7,10 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the Hub client
 
 import pytest
-import tokenizers
 import torch
 import transformers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from lib.pretrain import vocabulary
 
 SENTENCES = [
     "The old sailor watched a small boat near the harbour .".split(),
@@ -37,67 +37,14 @@ CONFIGS = {
 }
 
 
-def wordpiece():
-    """A lower-casing WordPiece tokenizer with BERT's special tokens."""
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    backend.train_from_iterator(
-        CORPUS, trainers.WordPieceTrainer(vocab_size=120, special_tokens=special)
-    )
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(t, backend.token_to_id(t)) for t in ("[CLS]", "[SEP]")],
-    )
-    names = dict(zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True))
-    return backend, names, {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-
-
-def byte_level():
-    """A byte-level BPE tokenizer with RoBERTa's special tokens."""
-    backend = tokenizers.Tokenizer(models.BPE(unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator(
-        CORPUS,
-        trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=alphabet),
-    )
-    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    names = dict(zip(("cls", "pad", "sep", "unk", "mask"), special, strict=True))
-    return backend, names, {"model_input_names": ["input_ids", "attention_mask"]}
-
-
-def unigram():
-    """A SentencePiece-like unigram tokenizer with XLNet's template: the summary comes last."""
-    backend = tokenizers.Tokenizer(models.Unigram())
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    special = ["<unk>", "<pad>", "<sep>", "<cls>", "<mask>"]
-    backend.train_from_iterator(
-        CORPUS,
-        trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>"),
-    )
-    backend.post_processor = processors.TemplateProcessing(
-        single="$A:0 <sep>:0 <cls>:2",
-        pair="$A:0 <sep>:0 $B:1 <sep>:1 <cls>:2",
-        special_tokens=[(t, backend.token_to_id(t)) for t in ("<sep>", "<cls>")],
-    )
-    names = dict(zip(("unk", "pad", "sep", "cls", "mask"), special, strict=True))
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    return backend, names, {"model_input_names": inputs, "padding_side": "left"}
-
-
-TOKENIZERS = {"roberta": byte_level, "xlnet": unigram}
+# Tokenizer of each family, and its size: the letters of the sentences and some pieces.
+TOKENIZERS = {"roberta": ("bytes", 320), "xlnet": ("unigram", 120)}
 
 
 def build(family: str, folder):
     """Write one small random model of a family, with a tokenizer trained on a few sentences."""
-    backend, names, options = TOKENIZERS.get(family, wordpiece)()
-    special = {f"{role}_token": token for role, token in names.items()}
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special, **options)
+    kind, size = TOKENIZERS.get(family, ("wordpiece", 120))
+    tokenizer = vocabulary.train(kind, CORPUS, size)
     make, shape = CONFIGS[family]
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(make(vocab_size=len(tokenizer), **shape))

@@ -1,0 +1,1 @@
+"""Pretraining of small encoders on open text: the miniature family."""

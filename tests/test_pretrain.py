@@ -1,0 +1,314 @@
+"""Pretraining: what is read, what is asked, where training starts, and that it learns."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from lib import training
+from lib.errors import BadInput
+from lib.pretrain import measure, objectives, run, shapes, text, vocabulary
+
+WORDS = "the old sailor saw a small boat near his quiet harbour and never told anybody".split()
+SPECIAL = {"wordpiece": "[CLS] a [SEP]", "bytes": "<s>a</s>", "unigram": "a<sep><cls>"}
+each_kind = pytest.mark.parametrize("kind", vocabulary.KINDS)
+each_one = pytest.mark.parametrize("name", shapes.MINIATURES)
+
+
+def planted(count, seed=0):
+    """Paragraphs, each of the words of one of two subjects in any order."""
+    draw = np.random.default_rng(seed)
+    subjects = [WORDS[:7], WORDS[7:]]
+    return [" ".join(draw.choice(subjects[i], size=90)) for i in draw.integers(2, size=count)]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "planted.txt"
+    file.write_text("\n".join(planted(600)), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def read(corpus):
+    """The planted text as each kind of tokenizer reads it."""
+    found = {}
+    for name, shape in shapes.MINIATURES.items():
+        if shape.tokenizer not in found:
+            tokenizer = run.tokenizer_of(name, corpus, 320)
+            found[shape.tokenizer] = run.read(corpus, tokenizer, 400)
+    return found
+
+
+@pytest.fixture(scope="module")
+def teacher(read):
+    """A BERT whose blocks change what they read, so that it shows when one is gone."""
+    model = shapes.make("bert-mini-12", read["wordpiece"].tokenizer, 32, 4).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 0.15)
+    return model
+
+
+def small(name, read, teacher, steps, width=32, **options):
+    """A miniature of two blocks, trained for some steps on the planted text."""
+    shape = shapes.MINIATURES[name]
+    options |= {"teacher": teacher} if shape.parent else {"blocks": 2}
+    return run.train(name, read[shape.tokenizer], width=width, steps=steps, device="cpu", **options)
+
+
+@each_kind
+def test_a_tokenizer_gives_its_text_back_and_reloads(kind, tmp_path):
+    tokenizer = vocabulary.train(kind, planted(50), 320)
+    tokenizer.save_pretrained(tmp_path)
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    sentence = " ".join(WORDS)
+    ids = tokenizer(sentence)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == sentence
+    assert again(sentence, "a boat") == tokenizer(sentence, "a boat")
+    assert tokenizer.decode(tokenizer("a")["input_ids"]) == SPECIAL[kind]
+
+
+@each_kind
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_packed_rows_hold_the_text_and_nothing_else(kind, chunk, monkeypatch):
+    monkeypatch.setattr(text, "CHUNK", chunk)
+    tokenizer, found = vocabulary.train(kind, planted(50), 320), planted(40)
+    packed = text.pack(tokenizer, found, 16, 10_000)
+    before, after, _ = text.frame(tokenizer)
+    body = packed[:, len(before) : 16 - len(after)]
+    end = [tokenizer.sep_token_id]
+    plain = sum((tokenizer(p, add_special_tokens=False)["input_ids"] + end for p in found), [])
+    assert body.ravel().tolist() == plain[: body.size]
+    assert len(plain) - body.size < body.shape[1]
+    assert (packed[:, : len(before)] == before).all() and (
+        packed[:, 16 - len(after) :] == after
+    ).all()
+    assert (text.pack(tokenizer, found, 16, 3) == packed[:3]).all()
+
+
+@each_kind
+def test_a_packed_row_is_read_as_a_sentence_is(kind):
+    tokenizer = vocabulary.train(kind, planted(50), 320)
+    row = tokenizer(planted(1)[0], return_token_type_ids=True)
+    found = text.encoded(np.array([row["input_ids"]]), tokenizer)
+    assert found.types[0].tolist() == row["token_type_ids"]
+
+
+def test_held_out_paragraphs_are_whole_stretches():
+    found = list(text.parts(map(str, range(2 * text.STRETCH * text.EVERY))))
+    held = [int(line) for is_held, line in found if is_held]
+    again = text.STRETCH * text.EVERY
+    assert held == [*range(text.STRETCH), *range(again, again + text.STRETCH)]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "folder"])
+def test_a_corpus_without_text_is_refused(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BadInput, match=r"is no file \.txt or \.txt\.xz and no folder"):
+        list(text.paragraphs(tmp_path / name))
+
+
+def test_a_text_too_short_for_one_row_is_refused():
+    with pytest.raises(BadInput, match="does not fill one row of 64 tokens"):
+        text.pack(vocabulary.train("wordpiece", WORDS, 120), ["the boat"], 64, 10)
+
+
+def test_compressed_files_of_a_folder_are_read_in_order(tmp_path):
+    import lzma
+
+    (tmp_path / "b.txt").write_text("third\n\n", encoding="utf-8")
+    with lzma.open(tmp_path / "a.txt.xz", "wt", encoding="utf-8") as file:
+        file.write("first\n \nsecond\n")
+    (tmp_path / "c.md").write_text("no text of ours")
+    assert list(text.paragraphs(tmp_path)) == ["first", "second", "third"]
+
+
+def test_words_are_hidden_in_the_published_shares():
+    torch.manual_seed(0)
+    ids = torch.randint(5, 1000, (200, 500))
+    ids[:, 0] = 2
+    given, chosen = objectives.hide(ids, torch.arange(5), 4, 1000)
+    n = chosen.sum().item()
+    assert not chosen[:, 0].any() and torch.equal(given[~chosen], ids[~chosen])
+    assert n / ids[:, 1:].numel() == pytest.approx(0.15, abs=0.005)
+    assert (given[chosen] == 4).sum().item() / n == pytest.approx(0.8, abs=0.02)
+    assert (given[chosen] == ids[chosen]).sum().item() / n == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_permuted_model_sees_no_word_that_it_has_to_say(read):
+    """Asked words change one by one: what is said there, and before in the order, stays."""
+    data = read["unigram"]
+    model = shapes.make("xlnet-mini-12", data.tokenizer, 32, 2).eval()
+    ids = torch.from_numpy(data.train[:1].astype(np.int64))
+
+    def said(ids):
+        torch.manual_seed(1)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with torch.no_grad():
+            return objectives.permuted(model, data.tokenizer, inputs)[0]
+
+    torch.manual_seed(1)
+    rank = torch.rand(ids.shape)
+    rank[torch.isin(ids, torch.tensor(data.tokenizer.all_special_ids))] = -1
+    last = rank.topk(ids.shape[1] // objectives.AHEAD, dim=1).indices[0]  # the last comes first
+    plain = said(ids)
+    for place, at in enumerate(last.tolist()):
+        other = ids.clone()
+        other[0, at] = 7 if ids[0, at] != 7 else 8
+        moved = (said(other) - plain).abs().amax(dim=1) > 1e-7
+        assert not moved[place:].any()
+        assert moved[:place].all() or not place
+
+
+@each_one
+def test_a_start_copies_no_block_and_draws_from_the_seed(name, read):
+    tokenizer = read[shapes.MINIATURES[name].tokenizer].tokenizer
+    state = torch.get_rng_state()
+    one, same, other = (shapes.make(name, tokenizer, 32, 3, seed=s) for s in (0, 0, 1))
+    assert torch.equal(state, torch.get_rng_state())
+    pairs = zip(one.named_parameters(), same.parameters(), other.parameters(), strict=True)
+    for (key, a), b, c in pairs:
+        assert torch.equal(a, b)
+        if shapes.re.search(shapes.BLOCK, key) and a.std() > 0 and "norm" not in key.lower():
+            assert not torch.equal(a, c), key
+    blocks = [
+        torch.cat([p.flatten() for k, p in one.named_parameters() if f".{i}." in k and p.ndim > 1])
+        for i in range(3)
+    ]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(blocks, 2))
+
+
+def test_a_start_has_the_recipes_spreads(read):
+    model = shapes.make("bert-mini-12", read["wordpiece"].tokenizer, 128, 1)
+    layer = model.bert.encoder.layer[0]
+    wanted = {
+        layer.attention.self.query: 0.09,
+        layer.attention.self.key: 0.09,
+        layer.attention.self.value: 0.04,
+        layer.attention.output.dense: 0.008,
+        layer.intermediate.dense: 0.04,
+        layer.output.dense: 0.008,
+    }
+    for part, spread in wanted.items():
+        assert part.weight.std().item() == pytest.approx(spread, rel=0.05)
+    positions = model.bert.embeddings.position_embeddings.weight
+    assert positions[1, :2].tolist() == pytest.approx([0.03 * math.sin(1), 0.03 * math.cos(1)])
+
+
+def test_a_student_of_all_blocks_is_its_teacher(read, teacher):
+    data = read["wordpiece"]
+    student = shapes.make("distilbert-mini-6", data.tokenizer, 32, 4).eval()
+    shapes.inherit(student, teacher, [0, 1, 2, 3])
+    ids = torch.from_numpy(data.train[:4].astype(np.int64))
+    with torch.no_grad():
+        torch.testing.assert_close(student(ids).logits, teacher(ids).logits, atol=1e-5, rtol=0)
+
+
+def test_entropies_are_those_of_a_slow_count():
+    draw = np.random.default_rng(0)
+    train, held = (draw.integers(0, 9, (40, 12)).astype(np.uint16) for _ in range(2))
+    found, special = measure.entropies(train, held, [0]), {0}
+    words = [w for row in train.tolist() for w in row if w not in special]
+    pairs = [p for row in train.tolist() for p in itertools.pairwise(row)]
+
+    def single(w):
+        return (words.count(w) + 1) / (len(words) + 9)
+
+    def double(v, w):
+        after = [p for p in pairs if p[0] == v]
+        return 0.5 * after.count((v, w)) / max(len(after), 1) + 0.5 * single(w)
+
+    asked = [p for row in held.tolist() for p in itertools.pairwise(row) if p[1] not in special]
+    wanted = [-np.mean([math.log(f) for f in fs]) for fs in (
+        [single(w) for _, w in asked], [double(v, w) for v, w in asked]
+    )]  # fmt: skip
+    assert [found["unigram"], found["bigram"]] == pytest.approx(wanted)
+
+
+@each_one
+def test_what_is_measured_changes_nothing_and_repeats(name, read, teacher):
+    shape = shapes.MINIATURES[name]
+    data = read[shape.tokenizer]
+    model = shapes.make(name, data.tokenizer, 32, 2).train()
+    rows, state = text.encoded(data.held, data.tokenizer), torch.get_rng_state()
+    if shape.parent:
+        data.tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    one, two = (measure.held_out(model, data.tokenizer, rows, shape.objective) for _ in range(2))
+    assert one == two and model.training and torch.equal(state, torch.get_rng_state())
+    assert one["loss"] == pytest.approx(math.log(len(data.tokenizer)), abs=0.5)
+
+
+@pytest.mark.parametrize("name", [n for n, shape in shapes.MINIATURES.items() if not shape.parent])
+def test_training_learns_what_is_planted(name, read):
+    """Better than counting words: the words around tell the subject."""
+    _, account = small(name, read, None, 120, width=64, every=60)
+    log, counted = account["log"], account["entropies"]
+    assert [entry["step"] for entry in log] == [60, 120]
+    assert log[-1]["loss"] < counted["unigram"] - 0.1 and log[-1]["loss"] < log[0]["loss"]
+
+
+def test_a_student_nears_its_teacher(read, teacher):
+    data = read["wordpiece"]
+    student, _ = small("distilbert-mini-6", read, teacher, 40)
+    ids = torch.from_numpy(data.held[:8].astype(np.int64))
+    fresh = shapes.make("distilbert-mini-6", data.tokenizer, 32, 2)
+    shapes.inherit(fresh, teacher, [0, 2])
+
+    @torch.no_grad()
+    def agreement(model):
+        vectors = [m.eval().base_model(ids).last_hidden_state for m in (model, teacher)]
+        return torch.nn.functional.cosine_similarity(*vectors, dim=-1).mean()
+
+    assert agreement(student) > agreement(fresh) + 0.05
+
+
+@each_one
+def test_a_stopped_pretraining_goes_on_to_the_same_weights(
+    name, read, teacher, tmp_path, monkeypatch
+):
+    options, file = {"every": 2}, tmp_path / "run.safetensors"
+    whole, told = small(name, read, teacher, 6, **options)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    update, done = training.Training.update, []
+
+    def killed(state):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(update(state))
+
+    monkeypatch.setattr(training.Training, "update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        small(name, read, teacher, 6, checkpoint=file, **options)
+    monkeypatch.setattr(training.Training, "update", update)
+    again, account = small(name, read, teacher, 6, checkpoint=file, **options)
+    assert account == told and not file.exists()
+    for (key, a), b in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b), key
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"architecture": "gpt"}, "architecture 'gpt' is not known; valid: bert-mini-12"),
+        ({"width": 100}, "width 100 is not valid; above 64 it is a multiple of it"),
+        ({"steps": 0}, "steps"),
+        ({"vocabulary": 100}, "vocabulary"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(choice, message):
+    usual = {"architecture": "bert-mini-12", "width": 64, "steps": 1, "vocabulary": 500, "seed": 0}
+    with pytest.raises(BadInput, match=message):
+        run.accept(**usual | choice)
+
+
+def test_a_student_needs_a_teacher_and_others_take_none(read, teacher):
+    with pytest.raises(BadInput, match="distilbert-mini-6 needs a teacher"):
+        run.train("distilbert-mini-6", read["wordpiece"], steps=1)
+    with pytest.raises(BadInput, match="bert-mini-12 takes no teacher"):
+        run.train("bert-mini-12", read["wordpiece"], steps=1, teacher=teacher)
