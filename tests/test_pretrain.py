@@ -1,5 +1,6 @@
 """Pretraining: what is read, what is asked, where training starts, and that it learns."""
 
+import copy
 import itertools
 import math
 
@@ -8,9 +9,9 @@ import pytest
 import torch
 import transformers
 
-from lib import training
+from lib import activations, models, training
 from lib.errors import BadInput
-from lib.pretrain import measure, objectives, run, shapes, text, vocabulary
+from lib.pretrain import given, measure, objectives, run, shapes, ship, text, vocabulary
 
 WORDS = "the old sailor saw a small boat near his quiet harbour and never told anybody".split()
 SPECIAL = {"wordpiece": "[CLS] a [SEP]", "bytes": "<s>a</s>", "unigram": "a<sep><cls>"}
@@ -34,19 +35,20 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def read(corpus):
-    """The planted text as each kind of tokenizer reads it."""
+    """The planted text as each architecture reads it."""
     found = {}
     for name, shape in shapes.MINIATURES.items():
-        if shape.tokenizer not in found:
-            tokenizer = run.tokenizer_of(name, corpus, 320)
-            found[shape.tokenizer] = run.read(corpus, tokenizer, 400)
+        tokenizer = run.tokenizer_of(name, corpus, 320)
+        if shape.parent:
+            tokenizer = run.childs(copy.deepcopy(found[shape.parent].tokenizer))
+        found[name] = run.read(corpus, tokenizer, 400)
     return found
 
 
 @pytest.fixture(scope="module")
 def teacher(read):
     """A BERT whose blocks change what they read, so that it shows when one is gone."""
-    model = shapes.make("bert-mini-12", read["wordpiece"].tokenizer, 32, 4).eval()
+    model = shapes.make("bert-mini-12", read["bert-mini-12"].tokenizer, 32, 4).eval()
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
@@ -59,7 +61,7 @@ def small(name, read, teacher, steps, width=32, **options):
     """A miniature of two blocks, trained for some steps on the planted text."""
     shape = shapes.MINIATURES[name]
     options |= {"teacher": teacher} if shape.parent else {"blocks": 2}
-    return run.train(name, read[shape.tokenizer], width=width, steps=steps, device="cpu", **options)
+    return run.train(name, read[name], width=width, steps=steps, device="cpu", **options)
 
 
 @each_kind
@@ -143,7 +145,7 @@ def test_words_are_hidden_in_the_published_shares():
 
 def test_a_permuted_model_sees_no_word_that_it_has_to_say(read):
     """Asked words change one by one: what is said there, and before in the order, stays."""
-    data = read["unigram"]
+    data = read["xlnet-mini-12"]
     model = shapes.make("xlnet-mini-12", data.tokenizer, 32, 2).eval()
     ids = torch.from_numpy(data.train[:1].astype(np.int64))
 
@@ -168,7 +170,7 @@ def test_a_permuted_model_sees_no_word_that_it_has_to_say(read):
 
 @each_one
 def test_a_start_copies_no_block_and_draws_from_the_seed(name, read):
-    tokenizer = read[shapes.MINIATURES[name].tokenizer].tokenizer
+    tokenizer = read[name].tokenizer
     state = torch.get_rng_state()
     one, same, other = (shapes.make(name, tokenizer, 32, 3, seed=s) for s in (0, 0, 1))
     assert torch.equal(state, torch.get_rng_state())
@@ -185,7 +187,7 @@ def test_a_start_copies_no_block_and_draws_from_the_seed(name, read):
 
 
 def test_a_start_has_the_recipes_spreads(read):
-    model = shapes.make("bert-mini-12", read["wordpiece"].tokenizer, 128, 1)
+    model = shapes.make("bert-mini-12", read["bert-mini-12"].tokenizer, 128, 1)
     layer = model.bert.encoder.layer[0]
     wanted = {
         layer.attention.self.query: 0.09,
@@ -202,7 +204,7 @@ def test_a_start_has_the_recipes_spreads(read):
 
 
 def test_a_student_of_all_blocks_is_its_teacher(read, teacher):
-    data = read["wordpiece"]
+    data = read["distilbert-mini-6"]
     student = shapes.make("distilbert-mini-6", data.tokenizer, 32, 4).eval()
     shapes.inherit(student, teacher, [0, 1, 2, 3])
     ids = torch.from_numpy(data.train[:4].astype(np.int64))
@@ -234,11 +236,9 @@ def test_entropies_are_those_of_a_slow_count():
 @each_one
 def test_what_is_measured_changes_nothing_and_repeats(name, read, teacher):
     shape = shapes.MINIATURES[name]
-    data = read[shape.tokenizer]
+    data = read[name]
     model = shapes.make(name, data.tokenizer, 32, 2).train()
     rows, state = text.encoded(data.held, data.tokenizer), torch.get_rng_state()
-    if shape.parent:
-        data.tokenizer.model_input_names = ["input_ids", "attention_mask"]
     one, two = (measure.held_out(model, data.tokenizer, rows, shape.objective) for _ in range(2))
     assert one == two and model.training and torch.equal(state, torch.get_rng_state())
     assert one["loss"] == pytest.approx(math.log(len(data.tokenizer)), abs=0.5)
@@ -254,7 +254,7 @@ def test_training_learns_what_is_planted(name, read):
 
 
 def test_a_student_nears_its_teacher(read, teacher):
-    data = read["wordpiece"]
+    data = read["distilbert-mini-6"]
     student, _ = small("distilbert-mini-6", read, teacher, 40)
     ids = torch.from_numpy(data.held[:8].astype(np.int64))
     fresh = shapes.make("distilbert-mini-6", data.tokenizer, 32, 2)
@@ -309,6 +309,75 @@ def test_what_cannot_be_trained_is_refused(choice, message):
 
 def test_a_student_needs_a_teacher_and_others_take_none(read, teacher):
     with pytest.raises(BadInput, match="distilbert-mini-6 needs a teacher"):
-        run.train("distilbert-mini-6", read["wordpiece"], steps=1)
+        run.train("distilbert-mini-6", read["distilbert-mini-6"], steps=1)
     with pytest.raises(BadInput, match="bert-mini-12 takes no teacher"):
-        run.train("bert-mini-12", read["wordpiece"], steps=1, teacher=teacher)
+        run.train("bert-mini-12", read["bert-mini-12"], steps=1, teacher=teacher)
+
+
+def ask(corpus, **choice):
+    """A reader's choices for a small run, as the page takes them."""
+    usual = {"corpus": str(corpus), "source": "planted words", "licence": "none", "width": 32}
+    usual |= {"blocks": 2, "vocabulary": 320, "steps": 4, "every": 2, "seed": 0}
+    usual |= {"teacher": None, "out": None} | choice
+    return given.accept(usual.pop("architecture", "bert-mini-12"), **usual)
+
+
+def pretrained(corpus, out, **choice):
+    """A small run from the choices to the folder."""
+    about, teacher = ask(corpus, out=str(out), **choice), choice.get("teacher")
+    data = given.read(about, 320, teacher, str(out))
+    options = {"blocks": 2, "every": 2, "teacher": teacher, "device": "cpu", "out": str(out)}
+    model, account = given.train(about, data, **options)
+    return model, ship.save(model, data.tokenizer, out, about, account), data
+
+
+@each_one
+def test_a_finished_miniature_is_a_model_as_any_other(name, corpus, tmp_path):
+    teacher = None
+    if shapes.MINIATURES[name].parent:
+        teacher = str(pretrained(corpus, tmp_path / "teacher")[1])
+    spoken, folder, data = pretrained(corpus, tmp_path / "out", architecture=name, teacher=teacher)
+    model, tokenizer = models.load(folder, device="cpu")
+    texts = [" ".join(WORDS), "the boat"]
+    found = activations.extract(model, tokenizer, texts, level="sentence")
+    wanted = activations.extract(spoken, data.tokenizer, texts, level="sentence")
+    torch.testing.assert_close(found.rows, wanted.rows, atol=0.01, rtol=0)
+    again = given.speaker(folder)
+    for a, b in zip(spoken.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a.half().float(), b)
+    head, _ = models.load(folder, head=2, device="cpu")
+    assert any(m.p > 0 for m in head.modules() if isinstance(m, torch.nn.Dropout))
+    assert {file.name for file in folder.iterdir()} >= {ship.WEIGHTS, ship.LOG, ship.CARD}
+    assert ship.CHECKPOINT not in {file.name for file in folder.iterdir()}
+    card = (folder / ship.CARD).read_text()
+    assert "planted words" in card and f"{models.n_parameters(spoken):,}" in card
+    with pytest.raises(BadInput, match="holds a finished model; name a new folder"):
+        ask(corpus, out=str(folder))
+
+
+def test_a_run_that_goes_on_reads_its_tokenizer_back(corpus, tmp_path, monkeypatch):
+    about = ask(corpus, out=str(tmp_path))
+    first = given.read(about, 320, None, str(tmp_path))
+
+    def again(*_):
+        raise AssertionError("the tokenizer was trained a second time")
+
+    monkeypatch.setattr(vocabulary, "train", again)
+    second = given.read(about, 320, None, str(tmp_path))
+    assert (first.train == second.train).all() and (first.held == second.held).all()
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"corpus": "nowhere"}, "corpus 'nowhere' is no file"),
+        ({"out": "somewhere", "licence": None}, "source and licence are not given"),
+        ({"architecture": "distilbert-mini-6"}, "learns from bert-mini-12; name its folder"),
+        ({"teacher": "anything"}, "bert-mini-12 takes no teacher"),
+        ({"blocks": 0}, "blocks"),
+        ({"every": 0}, "every"),
+    ],
+)
+def test_a_choice_that_cannot_be_used_is_refused_before_work(choice, message, corpus):
+    with pytest.raises(BadInput, match=message):
+        ask(choice.pop("corpus", corpus), **choice)

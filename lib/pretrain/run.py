@@ -6,7 +6,6 @@ checkpoint to the same weights. Memory: as :mod:`lib.training`, and two bytes a 
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -74,6 +73,12 @@ def tokenizer_of(architecture: str, corpus: str | Path, size: int = VOCABULARY):
     return vocabulary.train(kind, itertools.islice(_part(corpus, held=False), TOLD), size)
 
 
+def childs(tokenizer):
+    """A BERT's tokenizer as a DistilBERT wants it: its sentences have no types."""
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
+
+
 def train(
     architecture: str,
     data: Read,
@@ -123,8 +128,6 @@ def train(
     model = shapes.make(architecture, tokenizer, width, keep and len(keep) or blocks, seed=seed)
     if teacher is not None:
         shapes.inherit(model, teacher, keep)
-        tokenizer = copy.deepcopy(tokenizer)
-        tokenizer.model_input_names = ["input_ids", "attention_mask"]
     device = torch.device(device or models.default_device())
     model, held = model.to(device), text.encoded(data.held, tokenizer)
     state = Training(

@@ -26,7 +26,7 @@ POSITIONS = 512  # tokens that a finished model accepts at most
 class Miniature:
     """One architecture: its family, tokenizer, number of blocks, and what it is trained to say.
 
-    ``objective`` is a key of :data:`lib.pretrain.objectives.LOSSES`; ``parent`` the miniature that
+    ``objective`` is a key of :data:`lib.pretrain.objectives.SAY`; ``parent`` the miniature that
     a distilled one learns from and shares the tokenizer with.
     """
 
@@ -92,7 +92,8 @@ def _distilbert(vocabulary: int, width: int, blocks: int):
 
 CONFIGS = {"bert": _bert, "roberta": _roberta, "xlnet": _xlnet, "distilbert": _distilbert}
 
-KINDS = {"xlnet": transformers.AutoModelForCausalLM}  # XLNet predicts words by this class
+KIND = transformers.AutoModelForMaskedLM  # predicts words; an XLNet does so by another class
+KINDS = {"xlnet": transformers.AutoModelForCausalLM}
 
 # Names of the shares of numbers that are dropped. One pass over much text needs none; fine-tuning
 # does, so a finished model has its family's again.
@@ -128,7 +129,7 @@ def make(name: str, tokenizer, width: int, blocks: int | None = None, *, seed: i
         setattr(config, f"{role}_token_id", getattr(tokenizer, f"{token}_token_id"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return start(KINDS.get(shape.family, transformers.AutoModelForMaskedLM).from_config(config))
+        return start(KINDS.get(shape.family, KIND).from_config(config))
 
 
 @torch.no_grad()

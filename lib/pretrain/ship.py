@@ -1,0 +1,102 @@
+"""A finished miniature as a folder: weights in half precision, tokenizer, log, and a card.
+
+An unfinished one is a folder too: it holds the tokenizer, without which a run cannot go on, and
+the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from lib import models, records
+from lib.errors import BadInput
+from lib.pretrain import run, shapes
+
+WEIGHTS, LOG, CARD = "model.safetensors", "training.json", "README.md"
+CHECKPOINT, TOKENIZER = "run.safetensors", "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the card of a miniature says, beside what was measured."""
+
+    architecture: str
+    corpus: str  # as the parameter of the page
+    source: str  # of the text, in words
+    licence: str  # of the text, as it is stated
+    width: int
+    steps: int
+    seed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.architecture}, {self.width} wide, {self.steps:,} steps on {self.source} "
+            f"({self.licence}), seed {self.seed}"
+        )
+
+
+def tokenizer(folder: str | Path | None, architecture: str, corpus: str | Path, size: int):
+    """The tokenizer of a run: that of the folder where the run was begun, else a new one, kept.
+
+    Raises
+    ------
+    BadInput
+        If the folder holds a finished model.
+    """
+    if folder is None:
+        return run.tokenizer_of(architecture, corpus, size)
+    folder = Path(folder)
+    if (folder / WEIGHTS).exists():
+        raise BadInput(f"out {str(folder)!r} holds a finished model; name a new folder")
+    if (folder / TOKENIZER).exists():
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    found = run.tokenizer_of(architecture, corpus, size)
+    found.save_pretrained(folder)
+    return found
+
+
+def save(model, tokenizer, folder: str | Path, about: About, account: dict) -> Path:
+    """Write a finished miniature; its family's dropout is back for fine-tuning."""
+    folder, config = Path(folder), model.config
+    usual = type(config)()
+    config.update({name: getattr(usual, name) for name in shapes.DROPOUT[config.model_type]})
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    model.float()
+    log = {**vars(about), "entropies": account["entropies"], "log": account["log"]}
+    records.write_whole(folder / LOG, json.dumps(log, indent=1) + "\n")
+    records.write_whole(folder / CARD, card(model, tokenizer, folder, about, account))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return folder
+
+
+def card(model, tokenizer, folder: Path, about: About, account: dict) -> str:
+    """What the miniature is, what it learned from, how well, and what it is not."""
+    last, counted = account["log"][-1], account["entropies"]
+    shape = shapes.MINIATURES[about.architecture]
+    taught = f", distilled from {shape.parent}" if shape.parent else ""
+    said = "words of a drawn order" if shape.objective == "permuted" else "masked words"
+    return f"""# {shape.title}
+
+A small {shape.family} of {models.blocks(folder)} blocks, {about.width} wide, with
+{models.n_parameters(model):,} parameters{taught}; stored in half precision. It is made for trying
+out how redundant layers and neurons are, on a laptop.
+
+- Text: {about.source}. Licence of the text: {about.licence}.
+- Tokenizer: {len(tokenizer):,} pieces, trained on the same text.
+- Recipe: {about.steps:,} steps of {run.RECIPE.batch} rows of {run.LENGTH} tokens
+  ({account["tokens"]:,} tokens), AdamW at {run.RECIPE.learning_rate:g} with
+  {run.RECIPE.warmup:.0%} of the steps for warm-up, then linear decay, seed {about.seed}.
+  No dropout in pretraining. No knowledge was copied between blocks.
+- On held-out text, {last["asked"]:,} {said}: loss {last["loss"]:.2f} nats, accuracy
+  {last["accuracy"]:.1%}. Counting words gives {counted["unigram"]:.2f} (unigram) and
+  {counted["bigram"]:.2f} (bigram).
+
+It is no model for use: it has read a thousandth of what its namesake has, much of it old English,
+and says what such text says. Its full log is in `{LOG}`; it was made by the page
+*Pretrain a miniature* of this book.
+"""
