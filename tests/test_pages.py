@@ -55,7 +55,7 @@ def test_tiny_records_its_whole_grid(path, executed):
 
 @pytest.fixture(scope="module")
 def second_runs(executed, tmp_path_factory):
-    """Every notebook with records once more by plain papermill, from an empty folder, two at a time.
+    """Every notebook with records again by plain papermill, from an empty folder, two at a time.
 
     Gives the folders, and the records before and after.
     """
