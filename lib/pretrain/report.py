@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -14,6 +15,11 @@ from lib.pretrain.run import Read
 from lib.pretrain.ship import About
 
 LEVELS = {"unigram": (":", "how often words occur"), "bigram": ("--", "and the word before")}
+
+
+def sample(data: Read) -> str:
+    """The first row of the text as its tokenizer gives it back."""
+    return textwrap.fill(data.tokenizer.decode(data.train[0]), 80)
 
 
 def amounts(data: Read) -> pd.DataFrame:
@@ -53,7 +59,8 @@ def curve(account: dict) -> Figure:
     lower.plot(log["step"], log["accuracy"], color="C0", marker="o")
     upper.set(ylabel="held-out loss (nats)")
     lower.set(ylabel="held-out accuracy", xlabel="step")
-    lower.yaxis.set_major_formatter(PercentFormatter(1))
+    lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    lower.set_ylim(bottom=0)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=1)
     return figures.finish(figure)

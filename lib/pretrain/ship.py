@@ -34,8 +34,8 @@ class About:
 
     def __str__(self) -> str:
         return (
-            f"{self.architecture}, {self.width} wide, {self.steps:,} steps on {self.source} "
-            f"({self.licence}), seed {self.seed}"
+            f"{self.architecture}, {self.width} wide, {self.steps:,} steps, seed {self.seed}\n"
+            f"text: {self.source} ({self.licence})"
         )
 
 
