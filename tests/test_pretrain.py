@@ -3,6 +3,8 @@
 import copy
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -74,6 +76,18 @@ def test_a_tokenizer_gives_its_text_back_and_reloads(kind, tmp_path):
     assert tokenizer.decode(ids, skip_special_tokens=True).strip() == sentence
     assert again(sentence, "a boat") == tokenizer(sentence, "a boat")
     assert tokenizer.decode(tokenizer("a")["input_ids"]) == SPECIAL[kind]
+    assert len(tokenizer) <= 320 and len(tokenizer(sentence)["input_ids"]) < len(sentence)
+
+
+@each_kind
+def test_a_tokenizer_follows_from_its_text(kind):
+    """In processes of their own, as hashes differ between them."""
+    code = f"""
+from lib.pretrain import vocabulary
+text = "the old sailor saw a small boat near his quiet harbour".split()
+print(sorted(vocabulary.train({kind!r}, text, 320).get_vocab().items()))"""
+    found = {subprocess.check_output([sys.executable, "-c", code]) for _ in range(3)}
+    assert len(found) == 1
 
 
 @each_kind
