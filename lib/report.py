@@ -218,6 +218,18 @@ def provenance_table(settings: Profile, table: Table) -> pd.DataFrame:
     return summed.agg(runs="size", seconds="sum").round(1).reset_index()
 
 
+def this_run(about: dict[str, str], device) -> pd.DataFrame:
+    """What made the numbers of a page that keeps no records: its own facts, device, versions."""
+    found = records.versions()
+    rows = about | {
+        "device": records.device_name(device),
+        "torch": found["torch"],
+        "transformers": found["transformers"],
+        "commit": records.commit(),
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["this run"])
+
+
 def example(table: Table) -> dict:
     """The first run's example of a cluster, of published weights where there are some."""
     found = [v["example"] for run, v in table if v["example"] and run.setting == "trained"]

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ class Training:
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         tensors["losses"] = torch.from_numpy(self.losses)
-        about = {"done": str(self.done), "pieces": str(self.pieces), "run": self.identity()}
+        about = {"done": str(self.done), "pieces": str(self.pieces), "run": self.identity}
         about["log"] = json.dumps(self.log)
         fresh = file.with_name(f".{file.name}.{os.getpid()}")
         save_file({name: value.contiguous() for name, value in tensors.items()}, fresh, about)
@@ -146,7 +147,7 @@ class Training:
         """Go on from a checkpoint of the same run; refuse one of another."""
         with safe_open(file, "pt") as stored:
             about = stored.metadata()
-            if about["run"] != self.identity():
+            if about["run"] != self.identity:
                 raise BadInput(
                     f"checkpoint {file} belongs to another run; remove it or name another"
                 )
@@ -177,6 +178,7 @@ class Training:
             "notes": notes,
         }
 
+    @cached_property
     def identity(self) -> str:
         """Digest of what decides the result: recipe, seed, text, shape trained, and more told."""
         shape = [tuple(p.shape) for p in self.model.parameters()]
@@ -184,7 +186,7 @@ class Training:
             json.dumps([asdict(self.recipe), self.seed, self.told, shape]).encode()
         )
         for ids in self.encoded.ids:
-            digest.update(np.asarray([len(ids), *ids]).tobytes())
+            digest.update(np.int64(len(ids)).tobytes() + np.asarray(ids, np.int64).tobytes())
         return digest.hexdigest()
 
 
@@ -203,8 +205,7 @@ class _Words:
         self.model, self.whole = model, model.get_input_embeddings()
         weight, frozen = self.whole.weight.detach(), not self.whole.weight.requires_grad
         if model.get_output_embeddings() is not None:
-            self.used, self.few = torch.arange(len(weight)), self.whole
-            self.number = self.used
+            self.few, self.number = self.whole, torch.arange(len(weight))
             return
         self.used = torch.tensor(sorted({padding}.union(*ids)))
         self.number = torch.zeros(len(weight), dtype=torch.long)

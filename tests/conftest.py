@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports the Hub client
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from lib import training
 from lib.pretrain import vocabulary
 
 SENTENCES = [
@@ -93,6 +95,28 @@ def cores():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def killed_after(monkeypatch):
+    """Kills the training inside after so many updates; from then on each is checkpointed."""
+
+    @contextmanager
+    def run(updates):
+        update, done = training.Training.update, []
+
+        def killed(state):
+            if len(done) == updates:
+                raise KeyboardInterrupt
+            done.append(update(state))
+
+        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+        with monkeypatch.context() as patched:
+            patched.setattr(training.Training, "update", killed)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return run
 
 
 DEPTH = (  # one of the two chains of pages; as long as the other

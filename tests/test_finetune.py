@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, finetune, models, tasks, training
+from lib import BadInput, finetune, models, tasks
 from lib.errors import Diverged
 from lib.recipes import POOL, RELEASED, Recipe, plan
 
@@ -111,24 +111,14 @@ def test_updates_are_those_of_the_released_loop(family_folders, task, family):
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(
-    family_folders, task, tmp_path, monkeypatch
+    family_folders, task, tmp_path, killed_after
 ):
     folder, file = family_folders["bert"], tmp_path / "run.safetensors"
     model, tokenizer = finetune.begin(folder, task, device="cpu")
     told = finetune.train(model, tokenizer, task, recipe=FAST)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
     stopped, _ = finetune.begin(folder, task, device="cpu")
-    update, done = training.Training.update, []
-
-    def killed(state):
-        if len(done) == 7:
-            raise KeyboardInterrupt
-        done.append(update(state))
-
-    monkeypatch.setattr(training.Training, "update", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_after(7):
         finetune.train(stopped, tokenizer, task, recipe=FAST, checkpoint=file)
-    monkeypatch.setattr(training.Training, "update", update)
     fresh, _ = finetune.begin(folder, task, device="cpu")
     assert finetune.train(fresh, tokenizer, task, recipe=FAST, checkpoint=file) == told
     assert torch.equal(weights(fresh), weights(model)) and not file.exists()

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import lzma
 import math
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from lib import activations, models, training
+from lib import activations, models
 from lib.errors import BadInput
 from lib.pretrain import given, measure, objectives, run, shapes, ship, text, vocabulary
 
@@ -136,8 +137,6 @@ def test_a_text_too_short_for_one_row_is_refused():
 
 
 def test_compressed_files_of_a_folder_are_read_in_order(tmp_path):
-    import lzma
-
     (tmp_path / "b.txt").write_text("third\n\n", encoding="utf-8")
     with lzma.open(tmp_path / "a.txt.xz", "wt", encoding="utf-8") as file:
         file.write("first\n \nsecond\n")
@@ -284,22 +283,12 @@ def test_a_student_nears_its_teacher(read, teacher):
 
 @each_one
 def test_a_stopped_pretraining_goes_on_to_the_same_weights(
-    name, read, teacher, tmp_path, monkeypatch
+    name, read, teacher, tmp_path, killed_after
 ):
     options, file = {"every": 2}, tmp_path / "run.safetensors"
     whole, told = small(name, read, teacher, 6, **options)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    update, done = training.Training.update, []
-
-    def killed(state):
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(update(state))
-
-    monkeypatch.setattr(training.Training, "update", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_after(3):
         small(name, read, teacher, 6, checkpoint=file, **options)
-    monkeypatch.setattr(training.Training, "update", update)
     again, account = small(name, read, teacher, 6, checkpoint=file, **options)
     assert account == told and not file.exists()
     for (key, a), b in zip(whole.named_parameters(), again.parameters(), strict=True):

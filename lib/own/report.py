@@ -11,6 +11,7 @@ import pandas as pd
 from lib import dropping, finetune, models, records
 from lib.own import example, smaller
 from lib.own.given import Request
+from lib.report import this_run
 from lib.tasks import Task
 
 PARTS = ("train", "dev", "test")
@@ -120,14 +121,9 @@ def lines(out: Path | None) -> str:
 
 def provenance(request: Request, model) -> pd.DataFrame:
     """Model, data, device and versions."""
-    found = records.versions()
-    rows = {
+    about = {
         "model": "the example's" if request.example else models.title(request.model),
         "text": request.task.source,
         "digest of the text": request.task.digest[:12],
-        "device": records.device_name(model.device),
-        "torch": found["torch"],
-        "transformers": found["transformers"],
-        "commit": records.commit(),
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["this run"])
+    return this_run(about, model.device)

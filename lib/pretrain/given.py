@@ -56,7 +56,9 @@ def accept(
     within("blocks", shapes.MINIATURES[architecture].blocks if blocks is None else blocks, 1, 48)
     within("every", every, 1, 10_000_000)
     next(text.paragraphs(corpus), None)
-    _check_teacher(architecture, teacher)
+    run.check_teacher(architecture, teacher)
+    if teacher is not None and models.architecture(teacher) != "bert":
+        raise BadInput(f"teacher {teacher!r} is no BERT")
     if corpus == text.EMBEDDED:
         source, licence = source or PYTHON[0], licence or PYTHON[1]
     if out is not None and not (source and licence):
@@ -67,23 +69,12 @@ def accept(
     return About(architecture, str(corpus), width=width, steps=steps, seed=seed, **told)
 
 
-def _check_teacher(architecture: str, teacher: str | None) -> None:
-    parent = shapes.MINIATURES[architecture].parent
-    if (parent is None) != (teacher is None):
-        wants = (
-            f"learns from {parent}; name its folder as teacher" if parent else "takes no teacher"
-        )
-        raise BadInput(f"{architecture} {wants}")
-    if teacher is not None and models.architecture(teacher) != "bert":
-        raise BadInput(f"teacher {teacher!r} is no BERT")
-
-
 def read(about: About, vocabulary: int, teacher: str | None, out: str | None) -> run.Read:
     """The text as the run's tokenizer reads it; a student has its teacher's."""
     if teacher is None:
         tokenizer = ship.tokenizer(out, about.architecture, about.corpus, vocabulary)
     else:
-        tokenizer = run.childs(models.load(teacher, device="cpu")[1])
+        tokenizer = run.childs(ship.tokenizer_in(models.find(teacher)))
     return run.read(about.corpus, tokenizer, about.steps * run.RECIPE.batch)
 
 
@@ -100,5 +91,5 @@ def train(about: About, data: run.Read, *, blocks, every, teacher, device, out):
 
 def speaker(folder: str | Path) -> torch.nn.Module:
     """A finished miniature with the head that predicts words, in evaluation mode."""
-    kind = shapes.KINDS.get(models.architecture(folder), shapes.KIND)
+    kind = shapes.BUILDS[models.architecture(folder)].kind
     return kind.from_pretrained(models.find(folder), local_files_only=True, dtype="float32").eval()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lib.distil import agreement
+
 SHARE = 0.15  # of the words that are to be said :cite:p:`devlin2019bert`
 MASKED, SWAPPED = 0.8, 0.1  # of these: hidden, or replaced by any word; the others stay
 AHEAD = 6  # one of so many words is said by a permuted model, as XLNet's pretraining has it
@@ -60,11 +62,17 @@ def _distilbert_head(model, vectors: Tensor) -> Tensor:
 HEADS = {"bert": _bert_head, "roberta": _roberta_head, "distilbert": _distilbert_head}
 
 
+def _special(tokenizer, ids: Tensor) -> Tensor:
+    """Ids that are never asked for, on the device of some ids."""
+    return torch.tensor(tokenizer.all_special_ids, device=ids.device)
+
+
 def _hidden(model, tokenizer, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
     """Inputs with words hidden, and where words were chosen (B, T)."""
     ids = inputs["input_ids"]
-    special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
-    given, chosen = hide(ids, special, tokenizer.mask_token_id, model.config.vocab_size)
+    given, chosen = hide(
+        ids, _special(tokenizer, ids), tokenizer.mask_token_id, model.config.vocab_size
+    )
     return inputs | {"input_ids": given}, chosen
 
 
@@ -87,8 +95,8 @@ def permuted(model, tokenizer, inputs: dict[str, Tensor]) -> Said:
     :cite:p:`yang2019xlnet`.
     """
     ids = inputs["input_ids"]
-    special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
-    rank = torch.rand(ids.shape, device=ids.device).masked_fill_(torch.isin(ids, special), -1)
+    special = torch.isin(ids, _special(tokenizer, ids))
+    rank = torch.rand(ids.shape, device=ids.device).masked_fill_(special, -1)
     last = rank.topk(ids.shape[1] // AHEAD, dim=1).indices  # (B, K), the last of the order first
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, last, True)
     rank = rank.masked_fill(~asked, -1)
@@ -121,10 +129,10 @@ def distilled(model, tokenizer, inputs: dict[str, Tensor], teacher) -> Tensor:
         theirs = _logits(teacher, wanted[chosen]).float()
     warm = [(each / HEAT).log_softmax(dim=-1) for each in (logits, theirs)]
     apart = functional.kl_div(*warm, log_target=True, reduction="batchmean")
-    cosine = functional.cosine_similarity(vectors.float(), wanted.float(), dim=-1).mean()
+    agreed = agreement(vectors, wanted, inputs["attention_mask"])
     parts = {
         "teacher": apart * HEAT**2,
         "masked": loss(logits, inputs["input_ids"][chosen]),
-        "cosine": 1 - cosine,
+        "cosine": (1 - agreed).mean(),
     }
     return sum(weight * parts[name] for name, weight in WEIGHTS.items())

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from lib import figures, records
+from lib import figures
 from lib.pretrain.run import Read
 from lib.pretrain.ship import About
+from lib.report import this_run
 
 LEVELS = {"unigram": (":", "how often words occur"), "bigram": ("--", "and the word before")}
 
@@ -78,13 +79,4 @@ def outcome(account: dict) -> str:
 
 def provenance(model, about: About) -> pd.DataFrame:
     """Text, device and versions."""
-    found = records.versions()
-    rows = {
-        "text": about.source,
-        "licence of the text": about.licence,
-        "device": records.device_name(model.device),
-        "torch": found["torch"],
-        "transformers": found["transformers"],
-        "commit": records.commit(),
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["this run"])
+    return this_run({"text": about.source, "licence of the text": about.licence}, model.device)

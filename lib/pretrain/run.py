@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lib import dropping, models
 from lib.batches import Batch
-from lib.errors import BadInput, one_of, within
+from lib.errors import BadInput, within
 from lib.pretrain import measure, objectives, shapes, text, vocabulary
 from lib.recipes import Recipe
 from lib.training import Training, finish
@@ -38,28 +38,34 @@ class Read:
     tokenizer: object
     train: np.ndarray
     held: np.ndarray
-    entropies: dict[str, float] = field(default_factory=dict)
+    entropies: dict[str, float]
 
 
 def accept(architecture: str, *, width: int, steps: int, vocabulary: int, seed: int) -> None:
     """Refuse, before any work, what cannot be trained."""
-    one_of("architecture", architecture, shapes.MINIATURES)
-    within("width", width, 16, 1024)
-    if width % min(width, shapes.HEAD):
-        raise BadInput(f"width {width} is not valid; above {shapes.HEAD} it is a multiple of it")
+    shapes.check(architecture, width)
     within("steps", steps, 1, 10_000_000)
     within("vocabulary", vocabulary, 300, 2**16 - 1)
     within("seed", seed, 0, 2**32 - 1)
 
 
+def check_teacher(architecture: str, teacher) -> None:
+    """Refuse a child without a teacher, and a teacher of what learns alone."""
+    parent = shapes.MINIATURES[architecture].parent
+    if parent and teacher is None:
+        raise BadInput(
+            f"{architecture} needs a teacher: it learns from {parent}; name its folder as teacher"
+        )
+    if teacher is not None and not parent:
+        raise BadInput(f"{architecture} takes no teacher")
+
+
 def read(corpus: str | Path, tokenizer, rows: int) -> Read:
     """Training rows, and rows held out in whole stretches of the text."""
-    return Read(
-        tokenizer,
-        train := text.pack(tokenizer, _part(corpus, held=False), LENGTH, rows),
-        held := text.pack(tokenizer, _part(corpus, held=True), LENGTH, HELD),
-        measure.entropies(train, held, tokenizer.all_special_ids),
-    )
+    train = text.pack(tokenizer, _part(corpus, held=False), LENGTH, rows)
+    held = text.pack(tokenizer, _part(corpus, held=True), LENGTH, HELD)
+    counted = measure.entropies(train, held, tokenizer.all_special_ids)
+    return Read(tokenizer, train, held, counted)
 
 
 def _part(corpus: str | Path, *, held: bool) -> Iterator[str]:
@@ -122,19 +128,22 @@ def train(
         (nats) and ``accuracy`` on the words asked of the held-out rows.
     """
     shape, tokenizer = shapes.MINIATURES[architecture], data.tokenizer
-    if (shape.parent is None) != (teacher is None):
-        raise BadInput(f"{architecture} {'needs a' if shape.parent else 'takes no'} teacher")
-    keep = teacher and dropping.blocks_to_keep("even", n := dropping.n_blocks(teacher), n // 2)
-    model = shapes.make(architecture, tokenizer, width, keep and len(keep) or blocks, seed=seed)
-    if teacher is not None:
-        shapes.inherit(model, teacher, keep)
+    check_teacher(architecture, teacher)
     device = torch.device(device or models.default_device())
+    if teacher is None:
+        model = shapes.make(architecture, tokenizer, width, blocks, seed=seed)
+    else:
+        n = dropping.n_blocks(teacher)
+        keep = dropping.blocks_to_keep("even", n, n // 2)
+        model = shapes.make(architecture, tokenizer, width, len(keep), seed=seed)
+        shapes.inherit(model, teacher, keep)
+        teacher.to(device)
     model, held = model.to(device), text.encoded(data.held, tokenizer)
     state = Training(
         model,
         tokenizer,
         text.encoded(data.train, tokenizer),
-        _objective(model, tokenizer, shape.objective, teacher and teacher.to(device)),
+        _objective(model, tokenizer, shape.objective, teacher),
         recipe=_recipe(len(data.train), steps),
         seed=seed,
         told=[architecture],

@@ -1,7 +1,7 @@
 """The family of miniatures: shapes, and the weights that training starts from.
 
-Twelve narrow blocks with the normalisation after each sum stay for thousands of steps at the loss
-of guessing words by their frequency. What takes them off it is in :func:`start`. Nothing is copied
+Twelve narrow blocks with the normalisation after each sum can stay long at the loss of guessing
+words by their frequency. What takes them off it is in :func:`start`. Nothing is copied
 between blocks, so redundancy is learned and not planted.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import transformers
 from torch import Tensor
 
-from lib.errors import one_of, within
+from lib.errors import BadInput, one_of, within
 
 HEAD = 64  # neurons of an attention head
 INNER = 4  # neurons between the two products of a block, for each of its width
@@ -48,60 +48,46 @@ MINIATURES = {
 }
 
 
-def _bert_like(kind, vocabulary: int, width: int, blocks: int, positions: int):
-    return kind(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        num_hidden_layers=blocks,
-        num_attention_heads=max(1, width // HEAD),
-        intermediate_size=INNER * width,
-        max_position_embeddings=positions,
-    )
+@dataclass(frozen=True)
+class Build:
+    """How a family's model that predicts words is built, as data.
+
+    ``names`` are the config's keys of width, blocks, heads and inner width; ``dropout`` those of
+    the shares of numbers that are dropped. One pass over much text needs none; fine-tuning does, so
+    a finished model has its family's again.
+    """
+
+    config: type
+    names: tuple[str, str, str, str]
+    dropout: tuple[str, ...]
+    more: dict[str, int] = field(default_factory=dict)
+    kind: type = transformers.AutoModelForMaskedLM
 
 
-def _bert(vocabulary: int, width: int, blocks: int):
-    return _bert_like(transformers.BertConfig, vocabulary, width, blocks, POSITIONS)
-
-
-def _roberta(vocabulary: int, width: int, blocks: int):
-    config = _bert_like(transformers.RobertaConfig, vocabulary, width, blocks, POSITIONS + 2)
-    config.type_vocab_size = 1
-    return config
-
-
-def _xlnet(vocabulary: int, width: int, blocks: int):
-    return transformers.XLNetConfig(
-        vocab_size=vocabulary,
-        d_model=width,
-        n_layer=blocks,
-        n_head=max(1, width // HEAD),
-        d_inner=INNER * width,
-    )
-
-
-def _distilbert(vocabulary: int, width: int, blocks: int):
-    return transformers.DistilBertConfig(
-        vocab_size=vocabulary,
-        dim=width,
-        n_layers=blocks,
-        n_heads=max(1, width // HEAD),
-        hidden_dim=INNER * width,
-        max_position_embeddings=POSITIONS,
-    )
-
-
-CONFIGS = {"bert": _bert, "roberta": _roberta, "xlnet": _xlnet, "distilbert": _distilbert}
-
-KIND = transformers.AutoModelForMaskedLM  # predicts words; an XLNet does so by another class
-KINDS = {"xlnet": transformers.AutoModelForCausalLM}
-
-# Names of the shares of numbers that are dropped. One pass over much text needs none; fine-tuning
-# does, so a finished model has its family's again.
-DROPOUT = {
-    "bert": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
-    "roberta": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
-    "xlnet": ("dropout",),
-    "distilbert": ("dropout", "attention_dropout"),
+BERT_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+BERT_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+BUILDS = {
+    "bert": Build(
+        transformers.BertConfig, BERT_NAMES, BERT_DROPOUT, {"max_position_embeddings": POSITIONS}
+    ),
+    "roberta": Build(
+        transformers.RobertaConfig,
+        BERT_NAMES,
+        BERT_DROPOUT,
+        {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1},
+    ),
+    "xlnet": Build(
+        transformers.XLNetConfig,
+        ("d_model", "n_layer", "n_head", "d_inner"),
+        ("dropout",),
+        kind=transformers.AutoModelForCausalLM,  # the class by which an XLNet predicts words
+    ),
+    "distilbert": Build(
+        transformers.DistilBertConfig,
+        ("dim", "n_layers", "n_heads", "hidden_dim"),
+        ("dropout", "attention_dropout"),
+        {"max_position_embeddings": POSITIONS},
+    ),
 }
 BLOCK = r"\.(layer|layers)\.\d+\."
 SPREADS = (  # of the first weights of a block, by name; the first that fits
@@ -120,16 +106,30 @@ def make(name: str, tokenizer, width: int, blocks: int | None = None, *, seed: i
     BadInput
         For an unknown architecture, or a width that heads of 64 do not divide.
     """
-    one_of("architecture", name, MINIATURES)
-    within("width", width, 16, 1024)
+    check(name, width)
     shape = MINIATURES[name]
-    config = CONFIGS[shape.family](len(tokenizer), width, blocks or shape.blocks)
-    config.update(dict.fromkeys(DROPOUT[shape.family], 0.0))
-    for role, token in {"pad": "pad", "bos": "cls", "eos": "sep"}.items():
-        setattr(config, f"{role}_token_id", getattr(tokenizer, f"{token}_token_id"))
+    build = BUILDS[shape.family]
+    sizes = (width, blocks or shape.blocks, max(1, width // HEAD), INNER * width)
+    config = build.config(
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        **dict(zip(build.names, sizes, strict=True)),
+        **dict.fromkeys(build.dropout, 0.0),
+        **build.more,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return start(KINDS.get(shape.family, KIND).from_config(config))
+        return start(build.kind.from_config(config))
+
+
+def check(name: str, width: int) -> None:
+    """Refuse an unknown architecture, or a width that its heads do not divide."""
+    one_of("architecture", name, MINIATURES)
+    within("width", width, 16, 1024)
+    if width % min(width, HEAD):
+        raise BadInput(f"width {width} is not valid; above {HEAD} it is a multiple of it")
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from lib import models, records
-from lib.errors import BadInput
 from lib.pretrain import run, shapes
 
 WEIGHTS, LOG, CARD = "model.safetensors", "training.json", "README.md"
@@ -40,30 +39,27 @@ class About:
 
 
 def tokenizer(folder: str | Path | None, architecture: str, corpus: str | Path, size: int):
-    """The tokenizer of a run: that of the folder where the run was begun, else a new one, kept.
-
-    Raises
-    ------
-    BadInput
-        If the folder holds a finished model.
-    """
+    """The tokenizer of a run: that of the folder where the run was begun, else a new one, kept."""
     if folder is None:
         return run.tokenizer_of(architecture, corpus, size)
     folder = Path(folder)
-    if (folder / WEIGHTS).exists():
-        raise BadInput(f"out {str(folder)!r} holds a finished model; name a new folder")
     if (folder / TOKENIZER).exists():
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return tokenizer_in(folder)
     found = run.tokenizer_of(architecture, corpus, size)
     found.save_pretrained(folder)
     return found
+
+
+def tokenizer_in(folder: Path):
+    """The tokenizer that lies in a folder."""
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def save(model, tokenizer, folder: str | Path, about: About, account: dict) -> Path:
     """Write a finished miniature; its family's dropout is back for fine-tuning."""
     folder, config = Path(folder), model.config
     usual = type(config)()
-    config.update({name: getattr(usual, name) for name in shapes.DROPOUT[config.model_type]})
+    config.update({name: getattr(usual, name) for name in shapes.BUILDS[config.model_type].dropout})
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model.float()
@@ -96,7 +92,6 @@ out how redundant layers and neurons are, on a laptop.
   {last["accuracy"]:.1%}. Counting words gives {counted["unigram"]:.2f} (unigram) and
   {counted["bigram"]:.2f} (bigram).
 
-It is no model for use: it has read a thousandth of what its namesake has, much of it old English,
-and says what such text says. Its full log is in `{LOG}`; it was made by the page
-*Pretrain a miniature* of this book.
+It is no model for use: it is small, has read little, and says what such text says.
+Its full log is in `{LOG}`; it was made by the page *Pretrain a miniature* of this book.
 """

@@ -51,12 +51,12 @@ def _files(place: Path) -> list[Path]:
     return files
 
 
-def parts(found: Iterable[str], stretch: int = STRETCH) -> Iterator[tuple[bool, str]]:
+def parts(found: Iterable[str]) -> Iterator[tuple[bool, str]]:
     """Every paragraph, and whether it is held out: whole stretches are, the first one included.
 
     Neighbours come from one book, so single paragraphs held out would be too easy.
     """
-    return ((number // stretch % EVERY == 0, line) for number, line in enumerate(found))
+    return ((number // STRETCH % EVERY == 0, line) for number, line in enumerate(found))
 
 
 def pack(tokenizer, found: Iterable[str], length: int, rows: int) -> np.ndarray:
