@@ -136,7 +136,16 @@ def test_a_text_too_short_for_one_row_is_refused():
         text.pack(vocabulary.train("wordpiece", WORDS, 120), ["the boat"], 64, 10)
 
 
-def test_compressed_files_of_a_folder_are_read_in_order(tmp_path):
+def test_a_stretch_of_each_file_of_a_folder_is_read_in_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "STRETCH", 2)
+    for name in "abc":
+        lines = [f"{name}{i}" for i in range({"a": 5, "b": 2, "c": 3}[name])]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
+    told = ["a0", "a1", "b0", "b1", "c0", "c1", "a2", "a3", "c2", "a4"]
+    assert list(text.paragraphs(tmp_path)) == told
+
+
+def test_compressed_files_of_a_folder_are_read_in_order_of_name(tmp_path):
     (tmp_path / "b.txt").write_text("third\n\n", encoding="utf-8")
     with lzma.open(tmp_path / "a.txt.xz", "wt", encoding="utf-8") as file:
         file.write("first\n \nsecond\n")
@@ -353,6 +362,7 @@ def test_a_finished_miniature_is_a_model_as_any_other(name, corpus, tmp_path):
     assert {file.name for file in folder.iterdir()} >= {ship.WEIGHTS, ship.LOG, ship.CARD}
     assert ship.CHECKPOINT not in {file.name for file in folder.iterdir()}
     card = (folder / ship.CARD).read_text()
+    assert str(tmp_path) not in card + (folder / ship.LOG).read_text()
     assert "planted words" in card and f"{models.n_parameters(spoken):,}" in card
     with pytest.raises(BadInput, match="holds a finished model; name a new folder"):
         ask(corpus, out=str(folder))

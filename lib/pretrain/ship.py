@@ -63,7 +63,8 @@ def save(model, tokenizer, folder: str | Path, about: About, account: dict) -> P
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     model.float()
-    log = {**vars(about), "entropies": account["entropies"], "log": account["log"]}
+    told = vars(about) | {"corpus": Path(about.corpus).name}
+    log = {**told, "entropies": account["entropies"], "log": account["log"]}
     records.write_whole(folder / LOG, json.dumps(log, indent=1) + "\n")
     records.write_whole(folder / CARD, card(model, tokenizer, folder, about, account))
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -74,7 +75,8 @@ def card(model, tokenizer, folder: Path, about: About, account: dict) -> str:
     """What the miniature is, what it learned from, how well, and what it is not."""
     last, counted = account["log"][-1], account["entropies"]
     shape = shapes.MINIATURES[about.architecture]
-    taught = f", distilled from {shape.parent}" if shape.parent else ""
+    taught = f", distilled from {shape.parent} and begun as its every second block"
+    taught = taught if shape.parent else ""
     said = "words of a drawn order" if shape.objective == "permuted" else "masked words"
     return f"""# {shape.title}
 

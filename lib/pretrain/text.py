@@ -25,7 +25,7 @@ SUFFIXES = (".txt", ".txt.xz")
 
 
 def paragraphs(corpus: str | Path) -> Iterator[str]:
-    """Paragraphs of a text that are not blank, in order.
+    """Paragraphs of a text that are not blank; of many files a stretch of each in turn.
 
     Raises
     ------
@@ -35,9 +35,16 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     if corpus == EMBEDDED:
         yield from (" ".join(words) for words, _ in tasks.load(EMBEDDED).train)
         return
-    for file in _files(Path(corpus)):
-        with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as lines:
-            yield from (line.strip() for line in lines if line.strip())
+    files = [_lines(file) for file in _files(Path(corpus))]
+    while files:
+        taken = [list(itertools.islice(lines, STRETCH)) for lines in files]
+        yield from itertools.chain.from_iterable(taken)
+        files = [lines for lines, stretch in zip(files, taken, strict=True) if stretch]
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as lines:
+        yield from (line.strip() for line in lines if line.strip())
 
 
 def _files(place: Path) -> list[Path]:
