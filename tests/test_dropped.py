@@ -95,6 +95,20 @@ def test_a_task_that_was_not_learned_proves_nothing():
     found = report.losses(planted(settings(), constant=0.88))
     assert set(claims.of_grid(found)["verdict"]) == {"cannot be tested"}
     assert set(claims.of_grid(found.iloc[:0])["verdict"]) == {"cannot be tested"}
+    assert report.able(found).empty
+    spare = report.can_go(report.able(found), (1, 2))
+    assert report.spared(spare) == (
+        "No model of this page learned its task, so none has blocks to spare."
+    )
+
+
+def test_a_task_counts_for_the_models_that_learned_it():
+    first, second = "bert-base-cased", "xlnet-base-cased"
+    table = planted(settings(models=[first])) + planted(settings(models=[second]), constant=0.88)
+    found = report.losses(table)
+    assert set(report.able(found)["model"]) == {first}
+    assert report.learned(found)[first].all() and not report.learned(found)[second].any()
+    assert report.able(found, found.iloc[::-1]).equals(found[found["model"] == first].iloc[::-1])
 
 
 def test_blocks_to_spare_end_before_the_first_loss_that_is_too_large():
@@ -108,6 +122,10 @@ def test_blocks_to_spare_end_before_the_first_loss_that_is_too_large():
     ]
     spare = report.can_go(report.losses(table), (0.1, 1, 3))
     assert spare.iloc[0].to_list() == [0, 1, 3]
+    assert report.spared(spare) == (
+        "On RTE, so many blocks of all-MiniLM-L6-v2 can go: 0 for 0.1 points, 1 for 1 point, "
+        "3 for 3 points."
+    )
 
 
 def test_the_picture_shows_what_the_strategies_keep():

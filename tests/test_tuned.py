@@ -134,16 +134,16 @@ def lost(**points):
 def test_again_is_held_against_before(again, verdict):
     layers = pd.DataFrame(
         [[1, 1, 0.9, 0.8, 0.7, 0.6, 0.5]],
-        index=pd.MultiIndex.from_tuples([("MiniLM", "RTE")], names=["model", "task"]),
+        index=pd.MultiIndex.from_tuples([("all-MiniLM-L6-v2", "RTE")], names=["model", "task"]),
     )
     found = lost(before=2.0, after=20.0, again=again)
-    judged = claims.of_tuning(found, found, layers, {"MiniLM": "bert"})
+    judged = claims.of_tuning(found, found, layers, {"all-MiniLM-L6-v2": "bert"})
     assert list(judged["verdict"]) == ["agrees", verdict]
-    judged = claims.of_tuning(found, found, layers, {"MiniLM": "xlnet"})
+    judged = claims.of_tuning(found, found, layers, {"all-MiniLM-L6-v2": "xlnet"})
     assert judged.loc["B9", "verdict"] == "partly agrees"  # below the lower, not the upper third
-    judged = claims.of_tuning(found, found, layers, {"MiniLM": "electra"})
+    judged = claims.of_tuning(found, found, layers, {"all-MiniLM-L6-v2": "electra"})
     assert judged.loc["B9", "verdict"] == "cannot be tested"
-    judged = claims.of_tuning(found, found.iloc[:0], layers, {"MiniLM": "bert"})
+    judged = claims.of_tuning(found, found.iloc[:0], layers, {"all-MiniLM-L6-v2": "bert"})
     assert list(judged["verdict"]) == ["agrees", "cannot be tested"]
 
 

@@ -1,6 +1,7 @@
 """The claims of paper B beside what was measured: one row per claim, with its verdict.
 
-A task counts only if the whole model learned it; where none did, a claim cannot be tested.
+A model counts on the tasks that it learned when it was whole; where there is none, a claim cannot
+be tested.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib import models
-from lib.dropped.report import by_strategy, learned
+from lib.dropped.report import able, by_strategy, learned
 from lib.dropping import STRATEGIES
 from lib.grids import WHOLE
 from lib.report import Test, claim_table, task_title
@@ -154,12 +155,8 @@ def _judged(found: pd.DataFrame, tests: dict[str, Test]) -> pd.DataFrame:
     """Claims tested on the tasks that the whole model learned."""
     if found.empty:
         return claim_table(found, tests, NOT_IN)
-    usable = found[found["task"].isin(_able(found))]
+    usable = able(found)
     return claim_table(usable, tests, NOT_LEARNED if usable.empty else "")
-
-
-def _able(found: pd.DataFrame) -> list[str]:
-    return [task for task, yes in learned(found).items() if yes]
 
 
 def of_grid(found: pd.DataFrame) -> pd.DataFrame:
@@ -186,10 +183,11 @@ def of_tuning(
     families
         Architecture of each model, by its title.
     """
-    able = _able(found)
-    shown = cosine[cosine.index.get_level_values("task").isin(map(task_title, able))]
-    usable = every[every["task"].isin(able)]
-    tests = {"B9": lambda _: _change(shown, families), "B10": lambda _: _again(usable)}
+    cells = {
+        (models.title(m), task_title(task)) for (m, task), yes in learned(found).items() if yes
+    }
+    shown = cosine[cosine.index.isin(cells)]
+    tests = {"B9": lambda _: _change(shown, families), "B10": lambda _: _again(able(found, every))}
     return _judged(found, tests)
 
 

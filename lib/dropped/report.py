@@ -94,7 +94,7 @@ def complete(found: pd.DataFrame, cuts: Callable[[str], list]) -> pd.DataFrame:
 
 def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
     """How much of each task's grid is in, the whole model's score and a constant answer's."""
-    able, rows = learned(found), {}
+    yes, rows = learned(found), {}
     for model in settings.models:
         for task in settings.tuned_on:
             here = found[(found["model"] == model) & (found["task"] == task)]
@@ -103,7 +103,7 @@ def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
                 "runs in": f"{len(here)} of {len(settings.cuts(model)) * len(settings.restarts)}",
                 "whole model": mean_pm(100 * whole["score"]),
                 "constant answer": mean_pm(100 * whole["constant"].drop_duplicates()),
-                "learned": "yes" if able.get(task) else "not run" if here.empty else "no",
+                "learned": "yes" if yes.get((model, task)) else "not run" if here.empty else "no",
             }
     frame = pd.DataFrame(rows).T
     return frame.rename_axis(["model", "task"])
@@ -154,10 +154,29 @@ def _run_length(within: pd.Series) -> int:
     return int(outside.min() - 1 if len(outside) else within.index.max())
 
 
-def learned(found: pd.DataFrame) -> dict[str, bool]:
-    """Tasks on which the whole model clearly beats every constant answer, in the mean."""
-    whole = found[found["strategy"] == WHOLE].groupby("task", sort=False)
-    return dict(100 * (whole["score"].mean() - whole["constant"].mean()) > CLEAR)
+def spared(spare: pd.DataFrame) -> str:
+    """The first row of :func:`can_go` in a sentence."""
+    if spare.empty:
+        return "No model of this page learned its task, so none has blocks to spare."
+    model, task = spare.index[0]
+    told = ", ".join(f"{blocks} for {points}" for points, blocks in spare.iloc[0].items())
+    return f"On {task}, so many blocks of {model} can go: {told}."
+
+
+def learned(found: pd.DataFrame) -> pd.Series:
+    """Whether a whole model clearly beats every constant answer: (model, task), mean over seeds."""
+    whole = found[found["strategy"] == WHOLE].groupby(["model", "task"], sort=False)
+    return 100 * (whole["score"].mean() - whole["constant"].mean()) > CLEAR
+
+
+def able(found: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Rows, of ``found`` or others, of models on tasks that they learned when they were whole.
+
+    Where a whole model does not learn a task, dropping blocks from it can show nothing.
+    """
+    yes, rows = learned(found), found if rows is None else rows
+    cells = zip(rows["model"], rows["task"], strict=True)
+    return rows[np.array([bool(yes.get(cell)) for cell in cells], dtype=bool)]
 
 
 def change_table(table: Table, measure: str) -> pd.DataFrame:
