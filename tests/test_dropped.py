@@ -89,6 +89,8 @@ def test_a_bert_is_held_against_an_xlnet(points, verdict):
     for model, lost in (("bert-base-cased", 1.0), ("xlnet-base-cased", points)):
         found += planted(settings(models=[model]), dict.fromkeys(COST, lost))
     assert claims.of_depth(report.losses(found)).loc["B5", "verdict"] == verdict
+    found += planted(settings(), dict.fromkeys(COST, 9.0))  # a BERT of half the depth
+    assert claims.of_depth(report.losses(found)).loc["B5", "verdict"] == verdict
 
 
 def test_a_task_that_was_not_learned_proves_nothing():
