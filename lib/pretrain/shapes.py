@@ -57,33 +57,34 @@ class Build:
     a finished model has its family's again.
     """
 
-    config: type
+    kind: type
     names: tuple[str, str, str, str]
     dropout: tuple[str, ...]
     more: dict[str, int] = field(default_factory=dict)
-    kind: type = transformers.AutoModelForMaskedLM
 
 
 BERT_NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 BERT_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 BUILDS = {
     "bert": Build(
-        transformers.BertConfig, BERT_NAMES, BERT_DROPOUT, {"max_position_embeddings": POSITIONS}
+        transformers.BertForMaskedLM,
+        BERT_NAMES,
+        BERT_DROPOUT,
+        {"max_position_embeddings": POSITIONS},
     ),
     "roberta": Build(
-        transformers.RobertaConfig,
+        transformers.RobertaForMaskedLM,
         BERT_NAMES,
         BERT_DROPOUT,
         {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1},
     ),
     "xlnet": Build(
-        transformers.XLNetConfig,
+        transformers.XLNetLMHeadModel,
         ("d_model", "n_layer", "n_head", "d_inner"),
         ("dropout",),
-        kind=transformers.AutoModelForCausalLM,  # the class by which an XLNet predicts words
     ),
     "distilbert": Build(
-        transformers.DistilBertConfig,
+        transformers.DistilBertForMaskedLM,
         ("dim", "n_layers", "n_heads", "hidden_dim"),
         ("dropout", "attention_dropout"),
         {"max_position_embeddings": POSITIONS},
@@ -110,7 +111,7 @@ def make(name: str, tokenizer, width: int, blocks: int | None = None, *, seed: i
     shape = MINIATURES[name]
     build = BUILDS[shape.family]
     sizes = (width, blocks or shape.blocks, max(1, width // HEAD), INNER * width)
-    config = build.config(
+    config = build.kind.config_class(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.cls_token_id,
@@ -121,7 +122,7 @@ def make(name: str, tokenizer, width: int, blocks: int | None = None, *, seed: i
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return start(build.kind.from_config(config))
+        return start(build.kind(config))
 
 
 def check(name: str, width: int) -> None:
