@@ -143,14 +143,12 @@ def _objectives(found: pd.DataFrame) -> tuple[list[bool], str]:
     half = _from_top(found, 1 / 2)
     cells = [half["model"].map(models.blocks).rename("blocks"), half["task"]]
     lost = half.pivot_table("loss", cells, half["model"].map(models.architecture))
-    if not {"bert", "xlnet"} <= set(lost.columns):
+    mean = lost.reindex(columns=["bert", "xlnet"]).dropna().groupby("blocks").mean()
+    if mean.empty:
         return [], SAME_TASKS
-    mean = lost[["bert", "xlnet"]].dropna().groupby("blocks").mean()
     told = "; ".join(f"BERT {bert:.1f}, XLNet {xlnet:.1f}" for bert, xlnet in mean.to_numpy())
-    apart = (mean["bert"] - mean["xlnet"]).abs()
-    return [
-        bool(points > DIFFER) for points in apart
-    ], f"points lost: {told}" if told else SAME_TASKS
+    holds = [bool(abs(bert - xlnet) > DIFFER) for bert, xlnet in mean.to_numpy()]
+    return holds, f"points lost: {told}"
 
 
 GRID = {"B1": _pruned, "B3": _lowest, "B4": _robust, "B6": _best}
