@@ -56,17 +56,18 @@ def _penalty(where: Layout, weights: Weights, grads: Weights, protocol: Protocol
 def _batches(rows: Tensor, target: Tensor, protocol: Protocol, order: int, epoch: int):
     """Batches of an epoch: consecutive rows, or rows in a drawn order."""
     if not protocol.shuffle:
-        return zip(rows.split(protocol.batch), target.split(protocol.batch), strict=True)
+        return zip(rows.split(protocol.batch), target.split(protocol.batch, dim=1), strict=True)
     drawn = np.random.default_rng([order, epoch]).permutation(len(rows))
     where = torch.from_numpy(drawn).to(rows.device).split(protocol.batch)
-    return ((rows[part], target[part]) for part in where)
+    return ((rows.index_select(0, part), target[:, part]) for part in where)
 
 
 def _above(out: Tensor, wanted: Tensor) -> Tensor:
-    """Gradient of the mean loss over a batch, from outputs (n, P, C) and targets (n, C)."""
-    if out.shape[2] == 1:
-        return (out - wanted[:, None]).mul_(2 / len(out))
-    return out.softmax(dim=2).sub_(wanted[:, None]).mul_(1 / len(out))
+    """Gradient of the mean loss over a batch, from outputs (P, C, n) and targets (C, n)."""
+    count = out.shape[2]
+    if out.shape[1] == 1:
+        return out.sub_(wanted).mul_(2 / count)
+    return out.softmax(dim=1).sub_(wanted).mul_(1 / count)
 
 
 def _adam(flat: Tensor, rate: float) -> Callable[[], None]:
@@ -93,7 +94,7 @@ def train(
     Parameters
     ----------
     data
-        Rows (N, D') in the order of the segments, and what is wanted: (N, C).
+        Rows (N, D') in the order of the segments, and what is wanted: (C, N).
     flat
         First weights and bias; trained in place.
     judge

@@ -101,7 +101,9 @@ def _groups(member: np.ndarray, copies: int) -> list[np.ndarray]:
     Columns of the same sets lie together; neighbours in the order of the patterns are joined as
     long as the weights that this leaves at 0 are few.
     """
-    patterns, which = np.unique(member, axis=1, return_inverse=True)
+    bits = np.packbits(member, axis=0)
+    _, first, which = np.unique(bits, axis=1, return_index=True, return_inverse=True)
+    patterns = member[:, first]
     counts = np.bincount(which.ravel())
     joined, last = [[0]], 0
     for place in range(1, len(counts)):
@@ -150,21 +152,21 @@ def first_weights(where: Layout, sets: list[np.ndarray], seeds: Sequence[int]) -
 
 
 def forward(rows: Tensor, where: Layout, parts: Parts) -> Tensor:
-    """Outputs (n, P, C) of prepared rows; ``parts`` are the views of the weights."""
+    """Outputs (P, C, n) of prepared rows; ``parts`` are the views of the weights."""
     matrices, bias = parts
-    out = bias.reshape(1, -1).expand(len(rows), -1).clone()
+    out = bias.view(-1, 1).expand(-1, len(rows)).clone()
     for matrix, segment in zip(matrices, where.segments, strict=True):
-        out[:, segment.outputs].addmm_(rows[:, segment.span], matrix.T)
-    return out.view(len(rows), *bias.shape)
+        out[segment.outputs].addmm_(matrix, rows[:, segment.span].T)
+    return out.view(*bias.shape, len(rows))
 
 
 def backward(rows: Tensor, where: Layout, above: Tensor, parts: Parts) -> None:
-    """Gradients of weights and bias from those of the outputs (n, P, C), into their views."""
+    """Gradients of weights and bias from those of the outputs (P, C, n), into their views."""
     matrices, bias = parts
-    torch.sum(above, dim=0, out=bias)
-    flat = above.flatten(1)
+    torch.sum(above, dim=2, out=bias)
+    flat = above.flatten(0, 1)
     for matrix, segment in zip(matrices, where.segments, strict=True):
-        torch.mm(flat[:, segment.outputs].T, rows[:, segment.span], out=matrix)
+        torch.mm(flat[segment.outputs], rows[:, segment.span], out=matrix)
 
 
 def norms(where: Layout, parts: Parts) -> Tensor:
