@@ -56,6 +56,8 @@ def test_the_same_seed_gives_the_same_weights_and_torch_is_left_as_it_was(family
             model, tokenizer = finetune.begin(folder, task, seed=seed, device="cpu")
             finetune.train(model, tokenizer, task, recipe=FAST, seed=seed)
             assert torch.equal(torch.get_rng_state(), state)
+            assert torch.utils.deterministic.fill_uninitialized_memory
+            assert not torch.are_deterministic_algorithms_enabled()
             torch.rand(1)  # a reader's own draws must not matter
             found.append(weights(model))
         assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
