@@ -83,9 +83,10 @@ from lib import profiles, records
 from lib.grids import Run
 settings = profiles.get("tiny", "layer_similarity")
 run = Run("layer_similarity", "m", "pos", "trained", 0)
-print("go", flush=True)
 for seed in range(10**6):
     records.add(settings, replace(run, seed=seed), {"filler": list(range(500))}, {"seed": seed})
+    if not seed:
+        print("go", flush=True)
 """
 
 
