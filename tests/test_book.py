@@ -144,6 +144,12 @@ def test_figures_are_numbered_and_described(soups):
 
 
 @needs_browser
+def test_the_general_index_fits_a_phone(browser, address):
+    tab, _ = visit(browser, address, "genindex", viewport={"width": 390, "height": 900})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@needs_browser
 @each_page
 @pytest.mark.parametrize("screen", SCREENS)
 def test_page_is_sound(page, screen, browser, address):
