@@ -12,6 +12,7 @@ import pandas as pd
 
 from lib import models
 from lib.probe_training import PROTOCOLS
+from lib.probing.rows import PARTS
 from lib.report import CLEAR, Table, array, cells_of, indexed, left_out, mean_pm, task_title
 from lib.selection import select_layer
 
@@ -120,7 +121,7 @@ def rows_table(table: Table) -> pd.DataFrame:
     for (_, task, _), (first, *_) in cells_of(table):
         rows[task_title(task)] = {
             "a row is a": first["level"],
-            **{part: f"{count:,}" for part, count in first["rows"].items()},
+            **{part: f"{first['rows'][part]:,}" for part in PARTS},
             "classes": first["classes"] or "a number",
             "classes without a training row": ", ".join(first["missing"]) or "none",
             "left out or changed": left_out(first),
