@@ -109,26 +109,34 @@ def padding_table(table: Table) -> pd.DataFrame:
 
 
 def by_distance(matrices: Sequence[tuple[Run, np.ndarray]]) -> pd.DataFrame:
-    """Mean CKA of neighbouring layers, of all other pairs, and of the ends, per text.
+    """Mean CKA of pairs of layers, per text: by their distance, and with the highest third or not.
 
     Parameters
     ----------
     matrices
         (run, CKA of shape (L, L)); seeds of a text are averaged, undefined pairs left out.
     """
-    rows = []
-    for run, cka in matrices:
-        apart = np.abs(np.subtract.outer(*[np.arange(len(cka))] * 2))
-        rows.append(
-            {
-                "model": models.title(run.model),
-                "text": task_title(run.task),
-                "neighbours": np.nanmean(cka[apart == 1]),
-                "all others": np.nanmean(cka[apart > 1]),
-                "first and last": cka[0, -1],
-            }
-        )
-    return pd.DataFrame(rows).groupby(["model", "text"], sort=False).mean()
+    rows = [
+        {"model": models.title(run.model), "text": task_title(run.task)}
+        | {name: pd.Series(cka[pairs]).mean() for name, pairs in _pairs(len(cka)).items()}
+        for run, cka in matrices
+    ]
+    frame = pd.DataFrame(rows, columns=["model", "text", *_pairs(1)])
+    return frame.groupby(["model", "text"], sort=False).mean()
+
+
+def _pairs(layers: int) -> dict[str, np.ndarray]:
+    """Kinds of pairs of layers, each as a mask (L, L)."""
+    place = np.arange(layers)
+    apart = np.abs(np.subtract.outer(place, place))
+    high = np.maximum.outer(place, place) >= layers - layers // 3
+    return {
+        "neighbours": apart == 1,
+        "all others": apart > 1,
+        "first and last": (apart == layers - 1) & (apart > 0),
+        "with the highest third": (apart > 0) & high,
+        "below it": (apart > 0) & ~high,
+    }
 
 
 def verdict(checks: Sequence[bool]) -> str:
