@@ -109,7 +109,7 @@ def padding_table(table: Table) -> pd.DataFrame:
 
 
 def by_distance(matrices: Sequence[tuple[Run, np.ndarray]]) -> pd.DataFrame:
-    """Mean CKA of pairs of layers, per text: by their distance, and with the highest third or not.
+    """Mean CKA of pairs of layers, per text: by distance; neighbours high up and below it too.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def _pairs(layers: int) -> dict[str, np.ndarray]:
         "neighbours": apart == 1,
         "all others": apart > 1,
         "first and last": (apart == layers - 1) & (apart > 0),
-        "with the highest third": (apart > 0) & high,
-        "below it": (apart > 0) & ~high,
+        "highest third": (apart == 1) & high,
+        "below it": (apart == 1) & ~high,
     }
 
 

@@ -74,7 +74,7 @@ def test_distances_of_a_planted_matrix():
     row = report.by_distance([(run, cka)]).iloc[0]
     assert row.to_dict() == pytest.approx(
         {"neighbours": 0.7, "all others": 0.2, "first and last": 0.2}
-        | {"with the highest third": 0.4, "below it": 0.8}
+        | {"highest third": 0.6, "below it": 0.8}
     )
     assert report.by_distance([]).empty
     assert report.verdict(report.by_distance([])["below it"] > 0) == "cannot be tested"
