@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import LogFormatter, PercentFormatter
 
 from lib import figures, models
 from lib.probing.rankings import KEPT
@@ -187,7 +187,8 @@ def narrowing(found: pd.DataFrame, tolerance: float) -> Figure:
             spread = share.std(axis=0, ddof=1) if len(share) > 1 else None
             axes.errorbar(STEPS, share.mean(axis=0), spread, label=label, **_entry(place))
     upper.set(yscale="log", ylabel="neurons left (%)")
-    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    upper.yaxis.set_major_formatter(LogFormatter())
+    upper.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     lower.axhline(100, color="0.4", linewidth=1)
     lower.set(ylabel="score kept (% of the oracle's)", xlabel="after step")
     figures.legend_below(figure, upper)
