@@ -83,6 +83,7 @@ class Profile:
     examples: int = 10_000  # at most, of a task's training part, and of its dev and test parts
     strategies: tuple[str, ...] = tuple(dropping.STRATEGIES)
     drops: tuple[float, ...] = (1 / 6, 1 / 3, 1 / 2)  # shares of the blocks; papers: 2, 4, 6 of 12
+    depths: int | None = None  # numbers of blocks tried from the top, evenly apart; None: all
     epochs: int = 3  # this and the next two: the released recipe
     batch: int = 8
     learning_rate: float = 5e-5
@@ -102,14 +103,19 @@ class Profile:
     def cuts(self, model: str) -> list[str]:
         """Settings of a model's runs: ``whole``, and a strategy with how many blocks it drops.
 
-        From the top every number is dropped, by the other strategies the shares of ``drops``.
+        From the top ``depths`` numbers are dropped, by the others the shares of ``drops``.
         """
         n, cuts = models.blocks(model), [WHOLE]
         for strategy in self.strategies:
-            shares = range(1, n) if strategy == "top" else [round(n * s) for s in self.drops]
+            shares = self._from_top(n) if strategy == "top" else [round(n * s) for s in self.drops]
             most = dropping.most_dropped(strategy, n)
             cuts += [f"{strategy} {k}" for k in dict.fromkeys(shares) if 1 <= k <= most]
         return cuts
+
+    def _from_top(self, blocks: int) -> list[int]:
+        """Numbers of blocks that go from the top of a model."""
+        steps = min(self.depths or blocks, blocks - 1)
+        return [round(blocks * step / (steps + 1)) for step in range(1, steps + 1)]
 
     def students(self, model: str) -> list[str]:
         """Settings of a distilled student of half the blocks: ``whole``, and cut from the top."""

@@ -1,5 +1,7 @@
 """Profiles: what is asked for is checked before any work, and typos never pass."""
 
+from dataclasses import replace
+
 import pytest
 
 from lib import BadInput, profiles
@@ -20,6 +22,14 @@ def test_every_field_of_every_profile_passes_its_own_check():
         assert (
             get(name, "layer_similarity", **values).runs() == get(name, "layer_similarity").runs()
         )
+
+
+@pytest.mark.parametrize(
+    "depths,wanted", [(None, [1, 2, 3, 4, 5]), (2, [2, 4]), (99, [1, 2, 3, 4, 5])]
+)
+def test_numbers_tried_from_the_top_are_evenly_apart(depths, wanted):
+    settings = replace(get("tiny", "dropping", strategies=["top"]), depths=depths)
+    assert settings.cuts("all-minilm-l6-v2") == ["whole", *(f"top {k}" for k in wanted)]
 
 
 @pytest.mark.parametrize(
