@@ -133,7 +133,7 @@ def _pairs(layers: int) -> dict[str, np.ndarray]:
     return {
         "neighbours": apart == 1,
         "all others": apart > 1,
-        "first and last": (apart == layers - 1) & (apart > 0),
+        "first and last": apart == layers - 1,
         "highest third": (apart == 1) & high,
         "below it": (apart == 1) & ~high,
     }

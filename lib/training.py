@@ -33,6 +33,7 @@ from tqdm import tqdm
 from lib import activations, batches
 from lib.errors import BadInput, Diverged
 from lib.recipes import Recipe, plan
+from lib.words import Words
 
 CHECKPOINT_SECONDS = 120
 Objective = Callable[[dict[str, Tensor], batches.Batch], Tensor]
@@ -78,7 +79,7 @@ class Training:
     ):
         self.model, self.tokenizer, self.recipe, self.seed = model, tokenizer, recipe, seed
         self.encoded, self.objective, self.told = encoded, objective, list(told)
-        self.words = _Words(model, encoded.ids, tokenizer.pad_token_id)
+        self.words = Words(model, encoded.ids, tokenizer.pad_token_id)
         self.plan = plan([len(ids) for ids in encoded.ids], recipe, seed)
         self.optimizer = _optimizer(model, recipe)
         self.losses = np.zeros(len(self.plan))
@@ -195,40 +196,6 @@ class Training:
         for ids in self.encoded.ids:
             digest.update(np.int64(len(ids)).tobytes() + np.asarray(ids, np.int64).tobytes())
         return digest.hexdigest()
-
-
-class _Words:
-    """While a model trains, its embeddings hold the words of the text alone.
-
-    The others never get a gradient, and AdamW would spend most of its time on their zeros
-    (all-MiniLM-L6-v2: 11.7 of 22.7 million parameters are word embeddings). The result is the same
-    but for rounding. Words are not decayed meanwhile if they do not occur. A model that also says
-    words keeps all of them.
-
-    ``number`` (vocabulary,) is the row of each token that is there.
-    """
-
-    def __init__(self, model, ids: Sequence[Sequence[int]], padding: int):
-        self.model, self.whole = model, model.get_input_embeddings()
-        weight, frozen = self.whole.weight.detach(), not self.whole.weight.requires_grad
-        if model.get_output_embeddings() is not None:
-            self.few, self.number = self.whole, torch.arange(len(weight))
-            return
-        self.used = torch.tensor(sorted({padding}.union(*ids)))
-        self.number = torch.zeros(len(weight), dtype=torch.long)
-        self.number[self.used] = torch.arange(len(self.used))
-        padded = None if self.whole.padding_idx is None else int(self.number[padding])
-        few = weight[self.used.to(weight.device)].clone()
-        self.few = torch.nn.Embedding.from_pretrained(few, freeze=frozen, padding_idx=padded)
-        model.set_input_embeddings(self.few)
-
-    def put_back(self) -> None:
-        """Give the model its whole vocabulary again, with what the occurring words learned."""
-        if self.few is self.whole:
-            return
-        with torch.no_grad():
-            self.whole.weight[self.used.to(self.whole.weight.device)] = self.few.weight
-        self.model.set_input_embeddings(self.whole)
 
 
 def _tensors(model) -> dict[str, Tensor]:
