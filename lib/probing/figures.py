@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, PercentFormatter
+from matplotlib.ticker import LogFormatter, PercentFormatter, StrMethodFormatter
 
 from lib import figures, models
 from lib.probing.rankings import KEPT
@@ -28,11 +28,11 @@ def _named(table: Table) -> list[tuple[str, str]]:
 
 
 def _legend(figure: Figure, panels: list[Axes]) -> None:
-    """One legend for all panels, each name once."""
+    """One legend for all panels, each name once; above them, as they may outgrow a screen."""
     handles = {}
     for axes in panels:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=2)
 
 
 def layer_curves(table: Table) -> Figure:
@@ -184,10 +184,11 @@ def narrowing(found: pd.DataFrame, tolerance: float) -> Figure:
         for axes, column in ((upper, "neurons"), (lower, "scores")):
             numbers = array(rows[column].tolist())
             share = 100 * numbers / numbers[:, :1]
-            spread = share.std(axis=0, ddof=1) if len(share) > 1 else None
-            axes.errorbar(STEPS, share.mean(axis=0), spread, label=label, **_entry(place))
+            mean = share.mean(axis=0)
+            bars = [mean - share.min(axis=0), share.max(axis=0) - mean]  # never below 0: log axis
+            axes.errorbar(STEPS, mean, bars, label=label, **_entry(place))
     upper.set(yscale="log", ylabel="neurons left (%)")
-    upper.yaxis.set_major_formatter(LogFormatter())
+    upper.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     upper.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     lower.axhline(100, color="0.4", linewidth=1)
     lower.set(ylabel="score kept (% of the oracle's)", xlabel="after step")
