@@ -17,6 +17,7 @@ from lib.grids import Profile, Run
 
 Table = Sequence[tuple[Run, dict]]
 Test = Callable[[pd.DataFrame], tuple[list[bool], str]]  # gives its checks and what was measured
+PM = "\u00a0±\u00a0"  # a table does not break the line there
 CLEAR = 5.0  # a task is learned if its score is more points than this above what needs no model
 pd.set_option("display.max_colwidth", None)  # pages show what a cell says to its end
 
@@ -40,7 +41,7 @@ def indexed(rows: dict[tuple, dict | Sequence], *names: str) -> pd.DataFrame:
 def mean_pm(points: Sequence[float]) -> str:
     """Mean and standard deviation over seeds, of points; a dash where there are none."""
     points = np.asarray(points, dtype=float)
-    spread = f" ± {points.std(ddof=1):.1f}" if len(points) > 1 else ""
+    spread = f"{PM}{points.std(ddof=1):.1f}" if len(points) > 1 else ""
     return f"{points.mean():.1f}{spread}".replace("-0.0", "0.0") if len(points) else "–"
 
 
@@ -197,7 +198,7 @@ def cluster_table(table: Table) -> pd.DataFrame:
     for (model, task, weights), values in cells_of(table):
         counts = np.stack([list(v["clusters"].values()) for v in values])
         spread = counts.std(axis=0, ddof=1) if len(counts) > 1 else np.zeros(counts.shape[1])
-        cells = [f"{m:,.0f} ± {s:.0f}" for m, s in zip(counts.mean(axis=0), spread, strict=True)]
+        cells = [f"{m:,.0f}{PM}{s:.0f}" for m, s in zip(counts.mean(axis=0), spread, strict=True)]
         constant = np.mean([v["constant"] for v in values])
         name = (models.title(model), task_title(task), weights)
         rows[name] = {"constant": f"{constant:,.0f}"} | dict(

@@ -123,10 +123,16 @@ def rows_table(table: Table) -> pd.DataFrame:
             "a row is a": first["level"],
             **{part: f"{first['rows'][part]:,}" for part in PARTS},
             "classes": first["classes"] or "a number",
-            "classes without a training row": ", ".join(first["missing"]) or "none",
+            "classes without a training row": _some(first["missing"]),
             "left out or changed": left_out(first),
         }
     return pd.DataFrame(rows).T.rename_axis("task")
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """Names, or the first few of many and how many there are."""
+    told = ", ".join(names[:most]) or "none"
+    return told if len(names) <= most else f"{len(names)}, such as {told}"
 
 
 def _percent(scores: Sequence[float]) -> str:
