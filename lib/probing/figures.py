@@ -185,7 +185,7 @@ def narrowing(found: pd.DataFrame, tolerance: float) -> Figure:
             numbers = array(rows[column].tolist())
             share = 100 * numbers / numbers[:, :1]
             mean = share.mean(axis=0)
-            bars = [mean - share.min(axis=0), share.max(axis=0) - mean]  # never below 0: log axis
+            bars = np.abs([share.min(axis=0), share.max(axis=0)] - mean)  # stay above 0: log axis
             axes.errorbar(STEPS, mean, bars, label=label, **_entry(place))
     upper.set(yscale="log", ylabel="neurons left (%)")
     upper.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
