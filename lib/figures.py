@@ -14,7 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from lib.report import Table, array, cell_name, cells_of, mean_and_spread, redundant_share
+from lib import models
+from lib.report import (
+    Table,
+    array,
+    cell_name,
+    cells_of,
+    mean_and_spread,
+    only,
+    redundant_share,
+)
 
 WIDTH = 6  # inches, of every figure
 LINES = {"trained": "-", "random": "--"}
@@ -56,8 +65,11 @@ def _layer_axis(axes: Axes, n_layers: int, label: str = "layer (0 = embeddings)"
     axes.set_xlabel(label)
 
 
-def _curves(axes: Axes, table: Table, key: str, *, shift: float = 0.0) -> None:
-    """One line per text and kind of weights over the layers, with the spread over seeds."""
+def _curves(axes: Axes, table: Table, key: str) -> None:
+    """One line per cell and kind of weights over the layers, with the spread over seeds.
+
+    A line is named by its text, where there are several models by its model too.
+    """
     cells = cells_of(table)
     names = list(dict.fromkeys((model, task) for (model, task, _), _ in cells))
     many = len({model for model, _ in names}) > 1
@@ -65,7 +77,7 @@ def _curves(axes: Axes, table: Table, key: str, *, shift: float = 0.0) -> None:
         mean, spread = mean_and_spread(values, key)
         place = names.index((model, task))
         axes.errorbar(
-            np.arange(len(mean)) + shift,
+            np.arange(len(mean)),
             mean,
             spread,
             color=f"C{place}",
@@ -140,13 +152,16 @@ def _heat_map(axes: Axes, matrix: np.ndarray):
 
 
 def neighbour_curves(table: Table) -> Figure:
-    """CKA of each layer with the next, over the layers."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 4), layout="constrained")
+    """CKA of each layer with the next, over the layers: a panel per model."""
     pairs = [(run, {"next": np.diagonal(array(v["cka"]), offset=1)}) for run, v in table]
-    _curves(axes, pairs, "next")
-    _layer_axis(axes, len(pairs[0][1]["next"]), "layer, compared with the one above it")
-    axes.set(ylabel="linear CKA", ylim=(0, 1.02))
-    axes.legend(loc="lower left", ncols=2, fontsize=9)
+    names = list(dict.fromkeys(run.model for run, _ in pairs))
+    figure, panels = stacked(len(names), 2.9)
+    for axes, model in zip(panels, names, strict=True):
+        own = only(pairs, model=model)
+        _curves(axes, own, "next")
+        _layer_axis(axes, len(own[0][1]["next"]), "layer, compared with the one above it")
+        axes.set(title=models.title(model), ylabel="linear CKA", ylim=(0, 1.02))
+    legend_below(figure, panels[0])
     return finish(figure)
 
 

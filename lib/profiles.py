@@ -83,6 +83,12 @@ PAPER = Profile(
 )
 PROFILES = {profile.name: profile for profile in (TINY, SMALL, PAPER)}
 
+MINIATURES = tuple(name for name, model in models.MODELS.items() if not model.hub)
+MODELS_OF = {  # experiments of a profile that have other models than the profile's
+    ("tiny", "layer_similarity"): (*TINY.models, *MINIATURES),
+    ("tiny", "strategies"): (*TINY.models, *MINIATURES),
+}
+
 
 def _check_model(name: str) -> None:
     if name not in models.MODELS and not Path(name).is_dir() and name.count("/") != 1:
@@ -182,7 +188,8 @@ def get(profile: str, experiment: str, **overrides) -> Profile:
     one_of("profile", profile, PROFILES)
     one_of("experiment", experiment, AFFECTS)
     given = {name: checked(name, v) for name, v in overrides.items() if v is not None}
-    return replace(PROFILES[profile], experiment=experiment, **given)
+    usual = MODELS_OF.get((profile, experiment), PROFILES[profile].models)
+    return replace(PROFILES[profile], experiment=experiment, **{"models": usual} | given)
 
 
 def check_names(cells: Sequence[str]) -> None:
@@ -212,12 +219,16 @@ def _assigned(source: str) -> list[str]:
 
 
 def describe() -> list[dict[str, str]]:
-    """Rows of the book's table of profiles, one per field."""
+    """Rows of the book's table of profiles: one per field, and one per experiment of own models."""
     shown = [f.name for f in fields(Profile) if f.name not in ("name", "experiment")]
     tables = {name: asdict(profile) for name, profile in PROFILES.items()}
     return [
         {"Field": f"`{field}`", **{name: _shown(t[field]) for name, t in tables.items()}}
         for field in shown
+    ] + [
+        {"Field": f"`models` of *{experiment}*"}
+        | {name: _shown(get(name, experiment).models) for name in PROFILES}
+        for experiment in dict.fromkeys(experiment for _, experiment in MODELS_OF)
     ]
 
 

@@ -58,6 +58,11 @@ def cells_of(table: Table) -> list[tuple[tuple[str, str, str], list[dict]]]:
     return list(groups.items())
 
 
+def only(table: Table, **cell: str) -> Table:
+    """Runs of one ``model``, one ``task`` or one ``setting``."""
+    return [pair for pair in table if all(getattr(pair[0], k) == v for k, v in cell.items())]
+
+
 def mean_and_spread(values: list[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean over seeds of a list-valued entry, and its standard deviation (0 for one seed)."""
     stacked = np.stack([array(entry[key]) for entry in values])

@@ -20,6 +20,7 @@ WORDS = "the old sailor saw a small boat near his quiet harbour and never told a
 SPECIAL = {"wordpiece": "[CLS] a [SEP]", "bytes": "<s>a</s>", "unigram": "a<sep><cls>"}
 each_kind = pytest.mark.parametrize("kind", vocabulary.KINDS)
 each_one = pytest.mark.parametrize("name", shapes.MINIATURES)
+ALONE = [name for name, shape in shapes.MINIATURES.items() if not shape.model.parent]
 
 
 def planted(count, seed=0):
@@ -42,8 +43,8 @@ def read(corpus):
     found = {}
     for name, shape in shapes.MINIATURES.items():
         tokenizer = run.tokenizer_of(name, corpus, 320)
-        if shape.parent:
-            tokenizer = run.childs(copy.deepcopy(found[shape.parent].tokenizer))
+        if shape.model.parent:
+            tokenizer = run.childs(copy.deepcopy(found[shape.model.parent].tokenizer))
         found[name] = run.read(corpus, tokenizer, 400)
     return found
 
@@ -63,7 +64,7 @@ def teacher(read):
 def small(name, read, teacher, steps, width=32, **options):
     """A miniature of two blocks, trained for some steps on the planted text."""
     shape = shapes.MINIATURES[name]
-    options |= {"teacher": teacher} if shape.parent else {"blocks": 2}
+    options |= {"teacher": teacher} if shape.model.parent else {"blocks": 2}
     return run.train(name, read[name], width=width, steps=steps, device="cpu", **options)
 
 
@@ -225,6 +226,22 @@ def test_a_start_has_the_recipes_spreads(read):
     assert positions[1, :2].tolist() == pytest.approx([0.03 * math.sin(1), 0.03 * math.cos(1)])
 
 
+@pytest.mark.parametrize("name", ALONE)
+def test_a_start_guesses_by_how_often_words_occur(name, read):
+    data = read[name]
+    model = shapes.make(name, data.tokenizer, 32, 2)
+    shapes.guess(model, data.counts())
+    rows = text.encoded(data.held, data.tokenizer)
+    found = measure.held_out(model, data.tokenizer, rows, shapes.MINIATURES[name].objective)
+    assert found["loss"] == pytest.approx(data.entropies["unigram"], abs=0.1)
+
+
+def test_stretches_grow_to_whole_rows():
+    widths = [run.stretch(done, 200) for done in range(200)]
+    assert widths == sorted(widths) and set(widths) == {4, 8, 16, 32, 64}
+    assert widths.count(64) == 160 and all(run.LENGTH % width == 0 for width in widths)
+
+
 def test_a_student_of_all_blocks_is_its_teacher(read, teacher):
     data = read["distilbert-mini-6"]
     student = shapes.make("distilbert-mini-6", data.tokenizer, 32, 4).eval()
@@ -266,7 +283,7 @@ def test_what_is_measured_changes_nothing_and_repeats(name, read, teacher):
     assert one["loss"] == pytest.approx(math.log(len(data.tokenizer)), abs=0.5)
 
 
-@pytest.mark.parametrize("name", [n for n, shape in shapes.MINIATURES.items() if not shape.parent])
+@pytest.mark.parametrize("name", ALONE)
 def test_training_learns_what_is_planted(name, read):
     """Better than counting words: the words around tell the subject."""
     _, account = small(name, read, None, 120, width=64, every=60)
@@ -291,10 +308,12 @@ def test_a_student_nears_its_teacher(read, teacher):
 
 
 @each_one
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_stopped_pretraining_goes_on_to_the_same_weights(
-    name, read, teacher, tmp_path, killed_after
+    name, precision, *, read, teacher, tmp_path, killed_after
 ):
-    options, file = {"every": 2}, tmp_path / "run.safetensors"
+    options = {"every": 2, "precision": precision}
+    file = tmp_path / "run.safetensors"
     whole, told = small(name, read, teacher, 6, **options)
     with killed_after(3):
         small(name, read, teacher, 6, checkpoint=file, **options)
@@ -311,10 +330,12 @@ def test_a_stopped_pretraining_goes_on_to_the_same_weights(
         ({"width": 100}, "width 100 is not valid; above 64 it is a multiple of it"),
         ({"steps": 0}, "steps"),
         ({"vocabulary": 100}, "vocabulary"),
+        ({"precision": "half"}, "precision 'half' is not known; valid: best, float32, bfloat16"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(choice, message):
     usual = {"architecture": "bert-mini-12", "width": 64, "steps": 1, "vocabulary": 500, "seed": 0}
+    usual |= {"precision": "best"}
     with pytest.raises(BadInput, match=message):
         run.accept(**usual | choice)
 
@@ -330,7 +351,7 @@ def ask(corpus, **choice):
     """A reader's choices for a small run, as the page takes them."""
     usual = {"corpus": str(corpus), "source": "planted words", "licence": "none", "width": 32}
     usual |= {"blocks": 2, "vocabulary": 320, "steps": 4, "every": 2, "seed": 0}
-    usual |= {"teacher": None, "out": None} | choice
+    usual |= {"precision": "best", "teacher": None, "out": None} | choice
     return given.accept(usual.pop("architecture", "bert-mini-12"), **usual)
 
 
@@ -339,6 +360,7 @@ def pretrained(corpus, out, **choice):
     about, teacher = ask(corpus, out=str(out), **choice), choice.get("teacher")
     data = given.read(about, 320, teacher, str(out))
     options = {"blocks": 2, "every": 2, "teacher": teacher, "device": "cpu", "out": str(out)}
+    options |= {"precision": "best"}
     model, account = given.train(about, data, **options)
     return model, ship.save(model, data.tokenizer, out, about, account), data
 
@@ -346,7 +368,7 @@ def pretrained(corpus, out, **choice):
 @each_one
 def test_a_finished_miniature_is_a_model_as_any_other(name, corpus, tmp_path):
     teacher = None
-    if shapes.MINIATURES[name].parent:
+    if shapes.MINIATURES[name].model.parent:
         teacher = str(pretrained(corpus, tmp_path / "teacher")[1])
     spoken, folder, data = pretrained(corpus, tmp_path / "out", architecture=name, teacher=teacher)
     model, tokenizer = models.load(folder, device="cpu")

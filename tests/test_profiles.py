@@ -6,6 +6,7 @@ import pytest
 
 from lib import BadInput, profiles
 from lib.grids import AFFECTS, Run
+from lib.model_table import MODELS
 from lib.profiles import get
 
 
@@ -19,9 +20,16 @@ def test_every_profile_serves_every_experiment():
 def test_every_field_of_every_profile_passes_its_own_check():
     for name, profile in profiles.PROFILES.items():
         values = {field: getattr(profile, field) for field in profiles.CHECKS}
-        assert (
-            get(name, "layer_similarity", **values).runs() == get(name, "layer_similarity").runs()
-        )
+        assert get(name, "activations", **values).runs() == get(name, "activations").runs()
+
+
+def test_an_experiment_may_have_models_of_its_own_which_a_reader_overrides():
+    own = (*profiles.TINY.models, *profiles.MINIATURES)
+    assert get("tiny", "strategies").models == own
+    assert get("tiny", "strategies", models=["bert-base-cased"]).models == ("bert-base-cased",)
+    for (name, experiment), own in profiles.MODELS_OF.items():
+        assert name in profiles.PROFILES and experiment in AFFECTS and set(own) <= set(MODELS)
+        assert own != profiles.PROFILES[name].models
 
 
 @pytest.mark.parametrize(

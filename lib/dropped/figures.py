@@ -39,28 +39,30 @@ def kept_blocks(kept: pd.DataFrame) -> Figure:
 
 
 def similarity_curves(found: pd.DataFrame) -> Figure:
-    """Similarity of each block's output with its input, per model and task, and random twins."""
-    figure, axes = plt.subplots(figsize=(figures.WIDTH, 4.4), layout="constrained")
-    names = list(dict.fromkeys(found.index.droplevel("weights")))
-    many = len({model for model, _ in names}) > 1
+    """Similarity of each block's output with its input, tasks and random twins: a panel a model."""
+    names = list(found.index.unique("model"))
+    tasks = list(found.index.unique("task"))
+    figure, panels = figures.stacked(len(names), 2.9)
     for (model, task, weights), line in found.iterrows():
-        place = names.index((model, task))
-        axes.plot(
-            line.index,
-            line.astype(float),
+        place, known = tasks.index(task), line.dropna()
+        panels[names.index(model)].plot(
+            known.index,
+            known.astype(float),
             color=f"C{place % 10}",
             linestyle=figures.LINES[weights],
             marker=figures.MARKERS[place % len(figures.MARKERS)],
             fillstyle="full" if weights == "trained" else "none",
-            label=(f"{model}, {task}" if many else task) + (", random" * (weights == "random")),
+            label=task + (", random" * (weights == "random")),
         )
-    axes.set(xlabel="block (0 = lowest)", ylabel="cosine of input and output", ylim=(None, 1.02))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figures.legend_below(figure, axes)
+    for axes, model in zip(panels, names, strict=True):
+        axes.set(xlabel="block (0 = lowest)", ylabel="cosine of input and output", title=model)
+        axes.set_ylim(None, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figures.legend_below(figure, panels[0])
     return figures.finish(figure)
 
 
-def strategy_curves(mean: pd.DataFrame) -> Figure:
+def strategy_curves(mean: pd.DataFrame, label: str = "mean loss (points)") -> Figure:
     """Mean loss of each strategy against the number of blocks dropped, a panel per model."""
     if mean.empty:
         return figures.nothing("no task has all of its cuts in yet")
@@ -78,8 +80,8 @@ def strategy_curves(mean: pd.DataFrame) -> Figure:
                 label=strategy,
             )
         axes.axhline(0, color="0.5", linewidth=1)
-        axes.set(title=models.title(model), xlabel="blocks dropped", ylabel="mean loss (points)")
-        axes.set_xticks(mean.columns)
+        axes.set(title=models.title(model), xlabel="blocks dropped", ylabel=label)
+        axes.set_xticks(mean.loc[model].dropna(axis="columns", how="all").columns)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figures.finish(figure)
 

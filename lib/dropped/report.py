@@ -39,13 +39,16 @@ def similarity_table(table: Table) -> pd.DataFrame:
 
 
 def ladder(table: Table, weights: str = "trained") -> pd.DataFrame:
-    """Blocks in the order in which ``contribution`` drops them, the first to go first."""
+    """Blocks in the order in which ``contribution`` drops them, the first to go first.
+
+    Where models differ in depth, a dash stands behind the last block of the shallower one.
+    """
     rows = {
         (models.title(run.model), task_title(run.task)): dropping.most_similar(values["similarity"])
         for run, values in table
         if run.setting == weights
     }
-    frame = indexed(rows, "model", "task")
+    frame = indexed(rows, "model", "task").astype("Int64").astype(object).fillna("–")
     return frame.rename(columns=lambda place: f"{place + 1}.").rename_axis(columns="goes")
 
 
@@ -248,7 +251,8 @@ def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
     -------
     DataFrame
         ``model``, ``task``, ``kind``, ``left``, ``seed``, ``score``, ``constant``. A published
-        model whose parent is there too counts as the parent's, its kind being its own title.
+        model whose parent is there too counts as the parent's, its kind being its own title. Only
+        models of which a distilled one is there.
     """
     rows, there = [], set(dropped["model"])
     for row in dropped.to_dict("records"):
@@ -263,7 +267,9 @@ def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
         cell |= {name: values[name] for name in ("score", "constant")}
         rows.append(cell | {"left": values["blocks"]})
     columns = ["model", "task", "kind", "left", "seed", "score", "constant"]
-    return pd.DataFrame(rows, columns=columns)
+    found = pd.DataFrame(rows, columns=columns)
+    distilled = found[~found["kind"].isin([WHOLE, *dropping.STRATEGIES])]
+    return found[found["model"].isin(distilled["model"])]
 
 
 def at_half(found: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,7 @@ def accept(
     steps: int,
     every: int,
     seed: int,
+    precision: str,
     teacher: str | None,
     out: str | None,
 ) -> About:
@@ -33,7 +34,7 @@ def accept(
 
     Parameters
     ----------
-    architecture, width, blocks, steps, every, seed
+    architecture, width, blocks, steps, every, seed, precision
         As for :func:`lib.pretrain.run.train`.
     corpus
         As for :func:`lib.pretrain.text.paragraphs`.
@@ -52,8 +53,9 @@ def accept(
         In one sentence, for the first thing that cannot be used.
     """
     chosen = {"width": width, "steps": steps, "vocabulary": vocabulary, "seed": seed}
-    run.accept(architecture, **chosen)
-    within("blocks", shapes.MINIATURES[architecture].blocks if blocks is None else blocks, 1, 48)
+    run.accept(architecture, precision=precision, **chosen)
+    usual = shapes.MINIATURES[architecture].model.blocks
+    within("blocks", usual if blocks is None else blocks, 1, 48)
     within("every", every, 1, 10_000_000)
     next(text.paragraphs(corpus), None)
     run.check_teacher(architecture, teacher)
@@ -78,18 +80,30 @@ def read(about: About, vocabulary: int, teacher: str | None, out: str | None) ->
     return run.read(about.corpus, tokenizer, about.steps * run.RECIPE.batch)
 
 
-def train(about: About, data: run.Read, *, blocks, every, teacher, device, out):
+def train(about: About, data: run.Read, *, blocks, every, precision, teacher, device, out):
     """Pretrain what was asked for; with ``out`` a killed run goes on from there."""
     checkpoint = None if out is None else Path(out) / ship.CHECKPOINT
     if checkpoint:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     parent = None if teacher is None else speaker(teacher)
     chosen = {"width": about.width, "steps": about.steps, "seed": about.seed, "blocks": blocks}
-    options = {"every": every, "teacher": parent, "device": device, "checkpoint": checkpoint}
+    options = {"every": every, "precision": precision, "teacher": parent}
+    options |= {"device": device, "checkpoint": checkpoint}
     return run.train(about.architecture, data, progress=True, **chosen, **options)
 
 
 def speaker(folder: str | Path) -> torch.nn.Module:
-    """A finished miniature with the head that predicts words, in evaluation mode."""
-    kind = shapes.BUILDS[models.architecture(folder)].kind
-    return kind.from_pretrained(models.find(folder), local_files_only=True, dtype="float32").eval()
+    """A model with the head that predicts words, such as a finished miniature; not in training.
+
+    Raises
+    ------
+    BadInput
+        If it has no such head, as most models that were tuned on something have none.
+    """
+    kind, options = shapes.BUILDS[models.architecture(folder)].kind, {"dtype": "float32"}
+    options |= {"local_files_only": True, "output_loading_info": True}
+    with models.quiet():
+        model, found = kind.from_pretrained(models.find(folder), **options)
+    if found["missing_keys"]:
+        raise BadInput(f"model {str(folder)!r} has no head that predicts words")
+    return model.eval()

@@ -97,7 +97,8 @@ def permuted(model, tokenizer, inputs: dict[str, Tensor]) -> Said:
     ids = inputs["input_ids"]
     special = torch.isin(ids, _special(tokenizer, ids))
     rank = torch.rand(ids.shape, device=ids.device).masked_fill_(special, -1)
-    last = rank.topk(ids.shape[1] // AHEAD, dim=1).indices  # (B, K), the last of the order first
+    some = max(1, ids.shape[1] // AHEAD)
+    last = rank.topk(some, dim=1).indices  # (B, K), the last of the order first
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, last, True)
     rank = rank.masked_fill(~asked, -1)
     hidden = asked[:, None, :] & (rank[:, None, :] >= rank[:, :, None])  # (B, who, of whom)

@@ -17,15 +17,16 @@ from torch import Tensor
 
 from lib import dropping, models
 from lib.batches import Batch
-from lib.errors import BadInput, within
+from lib.errors import BadInput, one_of, within
 from lib.pretrain import measure, objectives, shapes, text, vocabulary
-from lib.recipes import Recipe
-from lib.training import Training, finish
+from lib.recipes import PRECISIONS, Recipe
+from lib.training import Training, finish, products
 
 LENGTH = 64  # tokens of a row
 VOCABULARY = 8000
 HELD = 512  # rows held out on which progress is measured
 TOLD = 100_000  # paragraphs at most that a tokenizer is trained on
+STRETCHES = ((4, 0.05), (8, 0.10), (16, 0.15), (32, 0.20))  # tokens, up to this share of the steps
 RECIPE = Recipe(
     learning_rate=1e-3, epochs=1, batch=32, max_length=LENGTH, warmup=0.03, weight_decay=0.01
 )
@@ -40,18 +41,27 @@ class Read:
     held: np.ndarray
     entropies: dict[str, float]
 
+    def counts(self) -> np.ndarray:
+        """How often each piece occurs in training, (V,); special ones count as never seen."""
+        found = np.bincount(self.train.ravel(), minlength=len(self.tokenizer))
+        found[self.tokenizer.all_special_ids] = 0
+        return found
 
-def accept(architecture: str, *, width: int, steps: int, vocabulary: int, seed: int) -> None:
+
+def accept(
+    architecture: str, *, width: int, steps: int, vocabulary: int, seed: int, precision: str
+) -> None:
     """Refuse, before any work, what cannot be trained."""
     shapes.check(architecture, width)
     within("steps", steps, 1, 10_000_000)
     within("vocabulary", vocabulary, 300, 2**16 - 1)
     within("seed", seed, 0, 2**32 - 1)
+    one_of("precision", precision, PRECISIONS)
 
 
 def check_teacher(architecture: str, teacher) -> None:
     """Refuse a child without a teacher, and a teacher of what learns alone."""
-    parent = shapes.MINIATURES[architecture].parent
+    parent = shapes.MINIATURES[architecture].model.parent
     if parent and teacher is None:
         raise BadInput(
             f"{architecture} needs a teacher: it learns from {parent}; name its folder as teacher"
@@ -92,6 +102,7 @@ def train(
     width: int = 128,
     steps: int,
     seed: int = 0,
+    precision: str = "best",
     blocks: int | None = None,
     teacher=None,
     every: int = 500,
@@ -110,7 +121,10 @@ def train(
     width, blocks
         Of the model; default the family's number of blocks.
     steps, seed
-        Updates, and what decides weights, order, dropout and the words asked.
+        Updates, and what decides weights, order and the words asked.
+    precision
+        Of the products, as in :class:`lib.recipes.Recipe`; ``bfloat16`` also pays on a processor
+        that multiplies it.
     teacher
         A BERT that predicts words, for an architecture with a parent: the student starts from the
         blocks that *even* keeps.
@@ -125,28 +139,36 @@ def train(
         In evaluation mode, with its head that predicts words.
     dict
         The account of :func:`lib.training.finish`, ``entropies``, and ``log``: ``step``, ``loss``
-        (nats) and ``accuracy`` on the words asked of the held-out rows.
+        (nats) and ``accuracy`` on the words asked of the held-out rows. Also ``device``, and
+        ``products``, the precision that they had.
     """
     shape, tokenizer = shapes.MINIATURES[architecture], data.tokenizer
     check_teacher(architecture, teacher)
     device = torch.device(device or models.default_device())
     if teacher is None:
         model = shapes.make(architecture, tokenizer, width, blocks, seed=seed)
+        shapes.guess(model, data.counts())
     else:
         n = dropping.n_blocks(teacher)
         keep = dropping.blocks_to_keep("even", n, n // 2)
         model = shapes.make(architecture, tokenizer, width, len(keep), seed=seed)
         shapes.inherit(model, teacher, keep)
-        teacher.to(device)
-    model, held = model.to(device), text.encoded(data.held, tokenizer)
+        plain(teacher.to(device))
+    model, held = plain(model.to(device)), text.encoded(data.held, tokenizer)
+    objective = _objective(model, tokenizer, shape.objective, teacher)
+
+    def said(inputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        short = LENGTH if teacher else stretch(state.done, steps)
+        return objective({name: value.reshape(-1, short) for name, value in inputs.items()})
+
     state = Training(
         model,
         tokenizer,
         text.encoded(data.train, tokenizer),
-        _objective(model, tokenizer, shape.objective, teacher),
-        recipe=_recipe(len(data.train), steps),
+        said,
+        recipe=_recipe(len(data.train), steps, precision),
         seed=seed,
-        told=[architecture],
+        told=[architecture, STRETCHES],
     )
 
     def watch(done: int) -> dict | None:
@@ -155,17 +177,34 @@ def train(
         return {"step": done} | measure.held_out(model, tokenizer, held, shape.objective)
 
     account = finish(state, checkpoint, progress, watch)
-    return model, account | {"entropies": data.entropies}
+    done_on = {"device": device.type, "products": products(device, precision)}
+    return model, account | done_on | {"entropies": data.entropies}
 
 
-def _recipe(rows: int, steps: int) -> Recipe:
+def stretch(done: int, steps: int) -> int:
+    """Tokens that see one another at an update: few at first, in the end all of a row.
+
+    Among a few tokens attention that is still blind reaches the neighbours, from which there is
+    most to learn; among many it drowns them, and a deep stack stays long at guessing by frequency.
+    """
+    return next((width for width, until in STRETCHES if done < until * steps), LENGTH)
+
+
+def plain(model):
+    """The model with attention written out on a CPU, where it is the faster one for short rows."""
+    if model.device.type == "cpu":
+        model.set_attn_implementation("eager")
+    return model
+
+
+def _recipe(rows: int, steps: int, precision: str) -> Recipe:
     """The recipe with as many passes over the rows as the steps need, ended at the last step."""
     epochs = -(-steps // -(-rows // RECIPE.batch))
-    return replace(RECIPE, epochs=epochs, updates=steps)
+    return replace(RECIPE, epochs=epochs, updates=steps, precision=precision)
 
 
 def _objective(model, tokenizer, name: str, teacher):
-    def said(inputs: dict[str, Tensor], batch: Batch) -> Tensor:
+    def said(inputs: dict[str, Tensor]) -> Tensor:
         if teacher is not None:
             return objectives.distilled(model, tokenizer, inputs, teacher)
         return objectives.loss(*objectives.SAY[name](model, tokenizer, inputs))

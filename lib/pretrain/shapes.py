@@ -1,8 +1,9 @@
 """The family of miniatures: shapes, and the weights that training starts from.
 
 Twelve narrow blocks with the normalisation after each sum can stay long at the loss of guessing
-words by their frequency. What takes them off it is in :func:`start`. Nothing is copied
-between blocks, so redundancy is learned and not planted.
+words by their frequency. What takes them off it is in :func:`start`, in :func:`guess`, and in
+:func:`lib.pretrain.run.stretch`. Nothing is copied between blocks, so redundancy is learned and not
+planted.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import math
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor
 
+from lib import model_table
 from lib.errors import BadInput, one_of, within
+from lib.model_table import Model
 
 HEAD = 64  # neurons of an attention head
 INNER = 4  # neurons between the two products of a block, for each of its width
@@ -24,27 +28,26 @@ POSITIONS = 512  # tokens that a finished model accepts at most
 
 @dataclass(frozen=True)
 class Miniature:
-    """One architecture: its family, tokenizer, number of blocks, and what it is trained to say.
+    """One architecture: its entry in the table of models, its tokenizer and what it learns to say.
 
-    ``objective`` is a key of :data:`lib.pretrain.objectives.SAY`; ``parent`` the miniature that
-    a distilled one learns from and shares the tokenizer with.
+    ``tokenizer`` is a key of :data:`lib.pretrain.vocabulary.KINDS`, ``objective`` one of
+    :data:`lib.pretrain.objectives.SAY`. A distilled one learns from the ``parent`` of its entry,
+    and shares its tokenizer.
     """
 
-    title: str
-    family: str
+    model: Model
     tokenizer: str
     objective: str
-    blocks: int = 12
-    parent: str | None = None
 
 
 MINIATURES = {
-    "bert-mini-12": Miniature("BERT-mini", "bert", "wordpiece", "masked"),
-    "roberta-mini-12": Miniature("RoBERTa-mini", "roberta", "bytes", "masked"),
-    "xlnet-mini-12": Miniature("XLNet-mini", "xlnet", "unigram", "permuted"),
-    "distilbert-mini-6": Miniature(
-        "DistilBERT-mini", "distilbert", "wordpiece", "distilled", blocks=6, parent="bert-mini-12"
-    ),
+    name: Miniature(model_table.MINIATURES[name], tokenizer, objective)
+    for name, tokenizer, objective in (
+        ("bert-mini-12", "wordpiece", "masked"),
+        ("roberta-mini-12", "bytes", "masked"),
+        ("xlnet-mini-12", "unigram", "permuted"),
+        ("distilbert-mini-6", "wordpiece", "distilled"),
+    )
 }
 
 
@@ -108,9 +111,9 @@ def make(name: str, tokenizer, width: int, blocks: int | None = None, *, seed: i
         For an unknown architecture, or a width that heads of 64 do not divide.
     """
     check(name, width)
-    shape = MINIATURES[name]
-    build = BUILDS[shape.family]
-    sizes = (width, blocks or shape.blocks, max(1, width // HEAD), INNER * width)
+    model = MINIATURES[name].model
+    build = BUILDS[model.family]
+    sizes = (width, blocks or model.blocks, max(1, width // HEAD), INNER * width)
     config = build.kind.config_class(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
@@ -123,6 +126,13 @@ def make(name: str, tokenizer, width: int, blocks: int | None = None, *, seed: i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return start(build.kind(config))
+
+
+def twin(model):
+    """A model of the same shape, its weights drawn as its family does it, from one seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return type(model)(model.config).eval()
 
 
 def check(name: str, width: int) -> None:
@@ -147,6 +157,13 @@ def start(model):
         elif name.endswith("position_embeddings.weight"):
             weight.copy_(waves(*weight.shape))
     return model
+
+
+@torch.no_grad()
+def guess(model, counts: np.ndarray) -> None:
+    """Let a model that says words start from how often each occurs, (V,); in place."""
+    counts = torch.from_numpy(counts + 1.0)
+    model.get_output_embeddings().bias.copy_((counts / counts.sum()).log())
 
 
 def waves(positions: int, width: int) -> Tensor:

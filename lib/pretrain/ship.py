@@ -7,6 +7,7 @@ the checkpoint.
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def save(model, tokenizer, folder: str | Path, about: About, account: dict) -> P
     tokenizer.save_pretrained(folder)
     model.float()
     told = vars(about) | {"corpus": Path(about.corpus).name}
-    log = {**told, "entropies": account["entropies"], "log": account["log"]}
+    kept = ("device", "products", "entropies", "log")
+    log = told | {name: account[name] for name in kept}
     records.write_whole(folder / LOG, json.dumps(log, indent=1) + "\n")
     records.write_whole(folder / CARD, card(model, tokenizer, folder, about, account))
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -73,27 +75,33 @@ def save(model, tokenizer, folder: str | Path, about: About, account: dict) -> P
 
 def card(model, tokenizer, folder: Path, about: About, account: dict) -> str:
     """What the miniature is, what it learned from, how well, and what it is not."""
+    shape, recipe = shapes.MINIATURES[about.architecture], run.RECIPE
     last, counted = account["log"][-1], account["entropies"]
-    shape = shapes.MINIATURES[about.architecture]
-    taught = f", distilled from {shape.parent} and begun as its every second block"
-    taught = taught if shape.parent else ""
     said = "words of a drawn order" if shape.objective == "permuted" else "masked words"
-    return f"""# {shape.title}
-
-A small {shape.family} of {models.blocks(folder)} blocks, {about.width} wide, with
-{models.n_parameters(model):,} parameters{taught}; stored in half precision. It is made for trying
-out how redundant layers and neurons are, on a laptop.
-
-- Text: {about.source}. Licence of the text: {about.licence}.
-- Tokenizer: {len(tokenizer):,} pieces, trained on the same text.
-- Recipe: {about.steps:,} steps of {run.RECIPE.batch} rows of {run.LENGTH} tokens
-  ({account["tokens"]:,} tokens), AdamW at {run.RECIPE.learning_rate:g} with
-  {run.RECIPE.warmup:.0%} of the steps for warm-up, then linear decay, seed {about.seed}.
-  No dropout in pretraining. No knowledge was copied between blocks.
-- On held-out text, {last["asked"]:,} {said}: loss {last["loss"]:.2f} nats, accuracy
-  {last["accuracy"]:.1%}. Counting words gives {counted["unigram"]:.2f} (unigram) and
-  {counted["bigram"]:.2f} (bigram).
-
-It is no model for use: it is small, has read little, and says what such text says.
-Its full log is in `{LOG}`; it was made by the page *Pretrain a miniature* of this book.
-"""
+    parent = shape.model.parent
+    taught = f", distilled from {parent} and begun as its every second block" if parent else ""
+    begun = (
+        "It started from how often each piece occurs, and read stretches of "
+        f"{run.STRETCHES[0][0]} to {run.STRETCHES[-1][0]} tokens for the first "
+        f"{run.STRETCHES[-1][1]:.0%} of the steps. "
+    )
+    parts = [
+        f"# {shape.model.title}",
+        f"A small {shape.model.family} of {models.blocks(folder)} blocks, {about.width} wide, with "
+        f"{models.n_parameters(model):,} parameters{taught}; stored in half precision. It is made "
+        "for trying out how redundant layers and neurons are, on a laptop.",
+        f"- Text: {about.source}. Licence of the text: {about.licence}.",
+        f"- Tokenizer: {len(tokenizer):,} pieces, trained on the same text.",
+        f"- Recipe: {about.steps:,} steps of {recipe.batch} rows of {run.LENGTH} tokens "
+        f"({account['tokens']:,} tokens), AdamW at {recipe.learning_rate:g} with "
+        f"{recipe.warmup:.0%} of the steps for warm-up, then linear decay, seed {about.seed}. "
+        f"Products in {account['products']} ({account['device']}), all else in float32. "
+        f"{'' if parent else begun}No dropout in pretraining. "
+        "No knowledge was copied between blocks.",
+        f"- On held-out text, {last['asked']:,} {said}: "
+        f"loss {last['loss']:.2f} nats, accuracy {last['accuracy']:.1%}. Counting words gives "
+        f"{counted['unigram']:.2f} (unigram) and {counted['bigram']:.2f} (bigram).",
+        "It is no model for use: it is small, has read little, and says what such text says. "
+        f"Its full log is in `{LOG}`; it was made by the page *Pretrain a miniature* of this book.",
+    ]
+    return "\n\n".join(textwrap.fill(part, 100) for part in parts) + "\n"

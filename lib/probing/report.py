@@ -69,16 +69,20 @@ def floors_table(table: Table) -> pd.DataFrame:
         row = rows.setdefault((models.title(model), task_title(task)), {})
         oracle = [v["together"]["test"][-1] for v in values]
         if weights == "random":
-            row["random twin"] = _percent(oracle)
+            row["random twin"] = percent(oracle)
             continue
-        best = [int(np.argmax(v["alone"]["dev"])) for v in values]
-        row["oracle"] = _percent(oracle)
-        row["best layer"] = ", ".join(map(str, sorted(set(best))))
-        alone = [v["alone"]["test"][layer] for v, layer in zip(values, best, strict=True)]
-        row["its score"] = _percent(alone)
+        row["oracle"] = percent(oracle)
+        row |= best_alone(values)
         row["majority"] = f"{100 * values[0]['floor']:.1f}"
         row["own head"] = "–" if values[0]["own"] is None else f"{100 * values[0]['own']:.1f}"
     return indexed(rows, "model", "task").fillna("–")
+
+
+def best_alone(values: Sequence[dict]) -> dict[str, str]:
+    """The layer that scores best alone on dev, seed by seed, and its score on test."""
+    best = [int(np.argmax(v["alone"]["dev"])) for v in values]
+    alone = [v["alone"]["test"][layer] for v, layer in zip(values, best, strict=True)]
+    return {"best layer": ", ".join(map(str, sorted(set(best)))), "its score": percent(alone)}
 
 
 def selectivity(table: Table) -> pd.DataFrame:
@@ -110,7 +114,7 @@ def protocols_table(table: Table) -> pd.DataFrame:
     for (model, task, weights), values in cells_of(table):
         by_name = {n: np.array([v["oracle"][n]["test"] for v in values]) for n in PROTOCOLS}
         apart = 100 * (by_name["corrected"] - by_name["official"])
-        row = {name: _percent(scores) for name, scores in by_name.items()}
+        row = {name: percent(scores) for name, scores in by_name.items()}
         rows[models.title(model), task_title(task), weights] = row | {"difference": mean_pm(apart)}
     return indexed(rows, "model", "task", "weights")
 
@@ -135,5 +139,6 @@ def _some(names: Sequence[str], most: int = 3) -> str:
     return told if len(names) <= most else f"{len(names)}, such as {told}"
 
 
-def _percent(scores: Sequence[float]) -> str:
+def percent(scores: Sequence[float]) -> str:
+    """Scores from 0 to 1 as points: mean and standard deviation."""
     return mean_pm(100 * np.asarray(scores, dtype=float))

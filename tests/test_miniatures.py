@@ -1,0 +1,73 @@
+"""The miniatures in the repository: small, unchanged, credited, above what needs no learning."""
+
+import json
+import shutil
+
+import pytest
+from safetensors import safe_open
+
+from lib import BadInput, models
+from lib.pretrain import shapes, ship, shipped
+
+each_one = pytest.mark.parametrize("name", shipped.NAMES)
+MB = 1e6
+
+
+def bytes_of(name):
+    return sum(file.stat().st_size for file in models.find(name).iterdir())
+
+
+def test_what_lies_there_is_what_the_table_has():
+    assert {folder.name for folder in models.SHIPPED.iterdir()} == set(shipped.NAMES)
+    assert set(shipped.NAMES) <= set(shapes.MINIATURES)
+
+
+def test_the_family_is_small():
+    sizes = [bytes_of(name) for name in shipped.NAMES]
+    assert max(sizes) <= 16 * MB and sum(sizes) <= 48 * MB
+
+
+@each_one
+def test_weights_are_those_of_the_table_in_half_precision(name):
+    folder = models.find(name)
+    assert models.digest(folder) == models.MODELS[name].sha256
+    with safe_open(folder / ship.WEIGHTS, "pt") as weights:
+        assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
+    model, _ = models.load(name, device="cpu")
+    assert models.blocks(folder) == models.MODELS[name].blocks
+    assert model.config.model_type == models.MODELS[name].family
+
+
+@each_one
+def test_changed_weights_are_refused(name, tmp_path, monkeypatch):
+    folder = shutil.copytree(models.find(name), tmp_path / name)
+    weights = folder / ship.WEIGHTS
+    found = bytearray(weights.read_bytes())
+    found[-1] ^= 1
+    weights.write_bytes(found)
+    monkeypatch.setattr(models, "SHIPPED", tmp_path)
+    with pytest.raises(BadInput, match=f"'{name}'.*digest differs"):
+        models.find(name)
+
+
+@each_one
+def test_the_card_says_where_it_is_from(name):
+    folder = models.find(name)
+    card, log = (folder / ship.CARD).read_text(), json.loads((folder / ship.LOG).read_text())
+    for words in ("OpenStax", "CC BY 4.0", "public domain", f"{log['steps']:,} steps", "no model"):
+        assert words in card
+    assert f"loss {log['log'][-1]['loss']:.2f} nats" in card
+    assert log["architecture"] == name and "/" not in log["corpus"]
+
+
+@each_one
+def test_held_out_words_are_told_better_than_by_counting(name):
+    log = shipped.log(name)
+    assert log["log"][-1]["step"] == log["steps"]
+    assert log["log"][-1]["loss"] < log["entropies"]["unigram"] - 0.5
+
+
+def test_words_of_a_text_that_none_has_read_are_told_better_than_by_a_random_twin():
+    found = shipped.elsewhere(rows=32)
+    assert (found["trained: loss"] < found["random twin: loss"] - 1).all()
+    assert (found["trained: accuracy"] > found["random twin: accuracy"] + 0.05).all()
