@@ -14,8 +14,9 @@ from lib.grids import AFFECTS
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
 EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in AFFECTS]
 CLUSTERS, CUTS, OWN = "03_neuron_correlation", "08_dropping", "13_your_model"
-PROBES, MINIATURES = "04_layer_probes", "a1_pretrain_miniatures"
-RECORDED = [p for p in NOTEBOOKS if p.stem not in (OWN, MINIATURES)]  # these two keep no records
+PROBES, MINIATURES, WORDS = "04_layer_probes", "a1_pretrain_miniatures", "a2_dropped_words"
+UNRECORDED = (OWN, MINIATURES, WORDS)  # these keep no records
+RECORDED = [p for p in NOTEBOOKS if p.stem not in UNRECORDED]
 WRONG = {
     "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile"),
     "model": (CLUSTERS, "models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
@@ -32,6 +33,7 @@ WRONG = {
         "gpt",
         "architecture 'gpt' is not known; valid: bert-mini",
     ),
+    "tuned": (WORDS, "tuned", ["evens"], "strategy to be tuned 'evens' is not known; valid: top, "),
     "own": (OWN, "model", "all-minilm-l6-v2", "model is given and file is not; give both, or none"),
 }
 

@@ -33,13 +33,15 @@ def _extreme(found: pd.DataFrame, strategy: str, most: Callable) -> tuple[list[b
     """Is a strategy the one with the most extreme mean loss, at every number of blocks."""
     mean = by_strategy(found)
     holds, told = [], []
-    for _, losses in mean.groupby(level="model", sort=False):
+    many = mean.index.get_level_values("model").nunique() > 1
+    for model, losses in mean.groupby(level="model", sort=False):
         for k, column in losses.droplevel("model").items():
             shared = column.dropna()
             if strategy in shared and len(shared) > 1:
                 holds.append(bool(shared[strategy] == most(shared)))
                 ends = {name: loss for name, loss in shared.items() if loss == most(shared)}
-                told.append(f"k = {k}: {', '.join(ends)}")
+                name = f"{models.title(model)}, " if many else ""
+                told.append(f"{name}k = {k}: {', '.join(ends)}")
     return holds, "; ".join(told)
 
 
@@ -166,6 +168,11 @@ def _judged(found: pd.DataFrame, tests: dict[str, Test]) -> pd.DataFrame:
 def of_grid(found: pd.DataFrame) -> pd.DataFrame:
     """Claims on strategies, from :func:`lib.dropped.report.complete` losses."""
     return _judged(found, GRID)
+
+
+def of_words(found: pd.DataFrame) -> pd.DataFrame:
+    """Claims on strategies with words as the task, from :func:`lib.dropped.words.losses`."""
+    return claim_table(found, {"B3": _lowest, "B6": _best})
 
 
 def of_distilled(depth: pd.DataFrame) -> pd.DataFrame:
