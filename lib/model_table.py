@@ -94,6 +94,7 @@ MINIATURES = {  # what this book can pretrain; those of a known digest lie in li
         "MIT",
         "6 blocks, distilled from BERT-mini; narrow, our own",
         parent="bert-mini-12",
+        sha256="a8c952f7fe334f878a61e4115bf120e7543a69a2101c8a564b5df07f4d40b48d",
     ),
 }
 MODELS = {
