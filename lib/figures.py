@@ -23,6 +23,7 @@ from lib.report import (
     mean_and_spread,
     only,
     redundant_share,
+    task_title,
 )
 
 WIDTH = 6  # inches, of every figure
@@ -125,7 +126,8 @@ def heat_maps(table: Table, key: str = "cka") -> Figure:
     for (model, task, weights), values in cells:
         axes = grid[rows.index((model, task)), columns.index(weights)]
         image = _heat_map(axes, mean_and_spread(values, key)[0])
-        axes.set_title(f"{cell_name(model, task, many)}, {weights}")
+        name = f"{models.title(model)}\n" if many else ""  # on a line of its own: panels are narrow
+        axes.set_title(f"{name}{task_title(task)}, {weights}")
     for axes in grid[:, 0]:
         axes.set_ylabel("layer")
     for axes in grid[-1]:
@@ -139,8 +141,8 @@ def _heat_map(axes: Axes, matrix: np.ndarray):
     axes.set_facecolor("0.85")
     image = axes.imshow(matrix, vmin=0, vmax=1, cmap="cividis", origin="lower")
     axes.grid(False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=13))
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=13))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     for (row, column), value in np.ndenumerate(matrix):
         if np.isnan(value):
             axes.text(column, row, "/", ha="center", va="center", color="0.3", fontsize=8)

@@ -83,6 +83,10 @@ def test_claims_are_judged_by_the_losses():
     assert set(claims.of_words(found)["verdict"]) == {"agrees"}
     swapped = copy.deepcopy(found).replace({"strategy": {"top": "bottom", "bottom": "top"}})
     assert set(claims.of_words(swapped)["verdict"]) == {"disagrees"}
+    several = planted("distilbert-base-cased", ["bert-base-cased", "roberta-base"])
+    assert claims.of_words(several).loc["B3", "measured"] == (
+        "loses most at BERT-base, k = 6: bottom; RoBERTa-base, k = 6: bottom"
+    )
     assert math.isclose(report.by_strategy(found).loc[("bert-base-cased", "bottom"), 6], 3.0)
 
 
