@@ -53,7 +53,7 @@ def curves() -> Figure:
         )
     axes.axhline(0, color="0.3", linestyle=":", label="unigram: how often words occur")
     axes.set(xlabel="step", ylabel="held-out loss below unigram (nats)")
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=2)
     return figures.finish(figure)
 
 
