@@ -71,3 +71,11 @@ def test_words_of_a_text_that_none_has_read_are_told_better_than_by_a_random_twi
     found = shipped.elsewhere(rows=32)
     assert (found["trained: loss"] < found["random twin: loss"] - 1).all()
     assert (found["trained: accuracy"] > found["random twin: accuracy"] + 0.05).all()
+
+
+def test_probes_are_above_the_embeddings_and_a_random_twin():
+    found = shipped.known()
+    assert len(found) == len(shipped.NAMES) * len(shipped.PROBED)
+    points = found.map(lambda cell: float(str(cell).split()[0].rstrip(",")))
+    assert (points["its score"] > points["embeddings"]).all()
+    assert (points["its score"] > points["random twin"] + 5).all()
