@@ -84,7 +84,13 @@ MINIATURES = {  # what this book can pretrain; those of a known digest lie in li
         sha256="207d4214a8e5505f4e1669dcae64b327b900218f87fa9723e6614835c0a9dc20",
     ),
     "xlnet-mini-12": Model(
-        "XLNet-mini", None, "xlnet", 12, "MIT", "permuted word order; narrow, our own"
+        "XLNet-mini",
+        None,
+        "xlnet",
+        12,
+        "MIT",
+        "permuted word order; narrow, our own",
+        sha256="db0493e985686a08d1fa636949392bad330f70b3c9fe04e5dc2c04c3ca2ca83e",
     ),
     "distilbert-mini-6": Model(
         "DistilBERT-mini",
