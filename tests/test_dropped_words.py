@@ -14,6 +14,7 @@ from lib.pretrain import given, measure, ship, shipped, text
 
 ONE = shipped.NAMES[0]
 USUAL = {"strategies": ["top", "contribution"], "drops": [0.25, 0.5], "tuned": ["top"]}
+UNTESTED = ["cannot be tested"]  # B5, without an XLNet
 USUAL |= {"held": 8, "steps": 2, "seed": 0}
 
 
@@ -80,9 +81,13 @@ def test_a_distilled_model_stands_beside_its_parent():
 
 def test_claims_are_judged_by_the_losses():
     found = planted("distilbert-base-cased", ["bert-base-cased"])
-    assert set(claims.of_words(found)["verdict"]) == {"agrees"}
+    assert list(claims.of_words(found)["verdict"]) == ["agrees", *UNTESTED, "agrees"]
     swapped = copy.deepcopy(found).replace({"strategy": {"top": "bottom", "bottom": "top"}})
-    assert set(claims.of_words(swapped)["verdict"]) == {"disagrees"}
+    assert list(claims.of_words(swapped)["verdict"]) == ["disagrees", *UNTESTED, "disagrees"]
+    for other, verdict in ((found, "disagrees"), (swapped, "agrees")):
+        bert = found[found["model"] == "bert-base-cased"]
+        xlnet = other[other["model"] == "bert-base-cased"].assign(model="xlnet-base-cased")
+        assert claims.of_words(pd.concat([bert, xlnet])).loc["B5", "verdict"] == verdict
     several = planted("distilbert-base-cased", ["bert-base-cased", "roberta-base"])
     assert claims.of_words(several).loc["B3", "measured"] == (
         "loses most at BERT-base, k = 6: bottom; RoBERTa-base, k = 6: bottom"

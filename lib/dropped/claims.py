@@ -153,8 +153,21 @@ def _objectives(found: pd.DataFrame) -> tuple[list[bool], str]:
     return holds, f"points lost: {told}"
 
 
+def _worst(found: pd.DataFrame) -> tuple[list[bool], str]:
+    """At every number of blocks, XLNet loses most by another strategy than BERT."""
+    mean = by_strategy(found)
+    families = mean.index.get_level_values("model").map(models.architecture)
+    pair = [mean[families == name] for name in ("bert", "xlnet")]
+    shared = [k for k in mean if all(part[k].notna().any() for part in pair)]
+    worst = {k: [part[k].idxmax()[1] for part in pair] for k in shared}
+    told = "; ".join(f"k = {k}: {bert}, {xlnet}" for k, (bert, xlnet) in worst.items())
+    holds = [bert != xlnet for bert, xlnet in worst.values()]
+    return holds, f"BERT, XLNet lose most by {told}" if told else "needs a BERT and an XLNet"
+
+
 GRID = {"B1": _pruned, "B3": _lowest, "B4": _robust, "B6": _best}
 DEPTH = {"B5": _objectives, "B7": _half, "B8": _third}
+WORDS = {"B3": _lowest, "B5": _worst, "B6": _best}
 
 
 def _judged(found: pd.DataFrame, tests: dict[str, Test]) -> pd.DataFrame:
@@ -172,7 +185,7 @@ def of_grid(found: pd.DataFrame) -> pd.DataFrame:
 
 def of_words(found: pd.DataFrame) -> pd.DataFrame:
     """Claims on strategies with words as the task, from :func:`lib.dropped.words.losses`."""
-    return claim_table(found, {"B3": _lowest, "B6": _best})
+    return claim_table(found, WORDS)
 
 
 def of_distilled(depth: pd.DataFrame) -> pd.DataFrame:
