@@ -79,6 +79,18 @@ def test_a_distilled_model_stands_beside_its_parent():
     assert words.told(alone).startswith("No distilled model")
 
 
+def test_numbers_of_blocks_ascend_whatever_the_depth_of_the_first_model():
+    found = pd.DataFrame(
+        {
+            "model": ["deep", "deep", "flat", "flat"],
+            "strategy": "top",
+            "k": [2, 6, 1, 2],
+            "loss": 0.1,
+        }
+    )
+    assert list(report.by_strategy(found)) == [1, 2, 6]
+
+
 def test_claims_are_judged_by_the_losses():
     found = planted("distilbert-base-cased", ["bert-base-cased"])
     assert list(claims.of_words(found)["verdict"]) == ["agrees", *UNTESTED, "agrees"]

@@ -115,7 +115,8 @@ def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
 def by_strategy(found: pd.DataFrame) -> pd.DataFrame:
     """Mean loss over tasks and seeds, of each strategy at each number of blocks dropped."""
     cut = found[found["strategy"] != WHOLE]
-    return cut.pivot_table(index=["model", "strategy"], columns="k", values="loss", sort=False)
+    mean = cut.pivot_table(index=["model", "strategy"], columns="k", values="loss", sort=False)
+    return mean.sort_index(axis="columns")
 
 
 def by_task(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
