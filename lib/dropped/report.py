@@ -252,25 +252,27 @@ def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
     -------
     DataFrame
         ``model``, ``task``, ``kind``, ``left``, ``seed``, ``score``, ``constant``. A published
-        model whose parent is there too counts as the parent's, its kind being its own title. Only
-        models of which a distilled one is there.
+        model whose parent is there too counts as the parent's, its kind being its own title.
     """
     rows, there = [], set(dropped["model"])
     for row in dropped.to_dict("records"):
-        known = models.MODELS.get(row["model"])
-        parent = known.parent if known and known.parent in there else None
-        kind = models.title(row["model"]) if parent else row["strategy"]
+        above = parent(row["model"], there)
+        kind = models.title(row["model"]) if above else row["strategy"]
         left = models.blocks(row["model"]) - row["k"]
-        if not parent or row["strategy"] in (WHOLE, "top"):
-            rows.append(row | {"model": parent or row["model"], "kind": kind, "left": left})
+        if not above or row["strategy"] in (WHOLE, "top"):
+            rows.append(row | {"model": above or row["model"], "kind": kind, "left": left})
     for run, values in students:
         cell = {"model": run.model, "task": run.task, "kind": "distilled", "seed": run.seed}
         cell |= {name: values[name] for name in ("score", "constant")}
         rows.append(cell | {"left": values["blocks"]})
     columns = ["model", "task", "kind", "left", "seed", "score", "constant"]
-    found = pd.DataFrame(rows, columns=columns)
-    distilled = found[~found["kind"].isin([WHOLE, *dropping.STRATEGIES])]
-    return found[found["model"].isin(distilled["model"])]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def parent(name: str, there: set[str]) -> str | None:
+    """The model that another was distilled from, if it is there."""
+    known = models.MODELS.get(name)
+    return known.parent if known and known.parent in there else None
 
 
 def at_half(found: pd.DataFrame) -> pd.DataFrame:

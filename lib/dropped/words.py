@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from lib import batches, dropping, models, profiles, tasks
-from lib.batches import Batch
+from lib.dropped.report import parent
 from lib.errors import one_of, within
 from lib.grids import WHOLE
-from lib.pretrain import given, measure, objectives, run, shapes, ship, text
+from lib.pretrain import given, measure, run, shapes, ship, text
 from lib.report import indexed, this_run
 from lib.training import Training, finish
 
@@ -149,13 +148,8 @@ def _loss(model, data: run.Read) -> float:
 
 def _tuned(model, data: run.Read, choice: Choice) -> float:
     """The same after some updates on the other rows; the model is changed."""
-    say = objectives.SAY[OBJECTIVES[model.config.model_type]]
-
-    def said(inputs: dict[str, Tensor], _: Batch) -> Tensor:
-        return objectives.loss(*say(model, data.tokenizer, inputs))
-
-    epochs = -(-choice.steps // -(-len(data.train) // run.RECIPE.batch))
-    recipe = replace(run.RECIPE, learning_rate=RATE, epochs=epochs, updates=choice.steps)
+    said = run.objective(model, data.tokenizer, OBJECTIVES[model.config.model_type])
+    recipe = replace(run.recipe(len(data.train), choice.steps), learning_rate=RATE)
     rows = text.encoded(data.train, data.tokenizer)
     finish(Training(model, data.tokenizer, rows, said, recipe=recipe, seed=choice.seed))
     return _loss(model, data)
@@ -166,9 +160,9 @@ def side_by_side(found: pd.DataFrame) -> pd.DataFrame:
 
     A distilled model stands with the model that it was distilled from, if that is there.
     """
-    rows = {}
+    rows, there = {}, set(found["model"])
     for row in found.dropna(subset="tuned").to_dict("records"):
-        model, what = _parent(row["model"], found), row["strategy"]
+        model, what = parent(row["model"], there) or row["model"], row["strategy"]
         if model != row["model"]:
             what = f"{models.title(row['model'])}, {what}"
         cell = {"at once": f"{row['said']:.2f}", "after tuning": f"{row['tuned']:.2f}"}
@@ -176,23 +170,17 @@ def side_by_side(found: pd.DataFrame) -> pd.DataFrame:
     return indexed(rows, "model", "what", "blocks").sort_index(level="model", sort_remaining=False)
 
 
-def _parent(name: str, found: pd.DataFrame) -> str:
-    """The model that another was distilled from, if it is among those found; else itself."""
-    parent = models.MODELS[name].parent if name in models.MODELS else None
-    return parent if parent in set(found["model"]) else name
-
-
 def told(found: pd.DataFrame) -> str:
     """A sentence on each distilled model beside what was cut from the top of its parent."""
     said = []
     tuned = found.dropna(subset="tuned").set_index(["model", "strategy", "left"])["tuned"]
     for (child, strategy, left), loss in tuned.items():
-        parent = _parent(child, found)
-        if strategy == WHOLE and parent != child and (parent, "top", left) in tuned:
+        above = parent(child, set(found["model"]))
+        if strategy == WHOLE and (above, "top", left) in tuned:
             said.append(
                 f"After tuning, {models.title(child)} stands at {loss:.2f} nats, and "
-                f"{models.title(parent)} with as many blocks left, cut from the top, at "
-                f"{tuned[parent, 'top', left]:.2f}."
+                f"{models.title(above)} with as many blocks left, cut from the top, at "
+                f"{tuned[above, 'top', left]:.2f}."
             )
     return " ".join(said) or "No distilled model stands beside its parent at the same depth here."
 

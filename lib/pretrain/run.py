@@ -145,28 +145,23 @@ def train(
     shape, tokenizer = shapes.MINIATURES[architecture], data.tokenizer
     check_teacher(architecture, teacher)
     device = torch.device(device or models.default_device())
-    if teacher is None:
-        model = shapes.make(architecture, tokenizer, width, blocks, seed=seed)
-        shapes.guess(model, data.counts())
-    else:
-        n = dropping.n_blocks(teacher)
-        keep = dropping.blocks_to_keep("even", n, n // 2)
-        model = shapes.make(architecture, tokenizer, width, len(keep), seed=seed)
-        shapes.inherit(model, teacher, keep)
+    if teacher is not None:
         plain(teacher.to(device))
-    model, held = plain(model.to(device)), text.encoded(data.held, tokenizer)
-    objective = _objective(model, tokenizer, shape.objective, teacher)
+    begun = _begun(architecture, data, width=width, blocks=blocks, seed=seed, teacher=teacher)
+    model = plain(begun.to(device))
+    held = text.encoded(data.held, tokenizer)
+    learned = objective(model, tokenizer, shape.objective, teacher)
 
     def said(inputs: dict[str, Tensor], batch: Batch) -> Tensor:
         short = LENGTH if teacher else stretch(state.done, steps)
-        return objective({name: value.reshape(-1, short) for name, value in inputs.items()})
+        return learned({name: value.reshape(-1, short) for name, value in inputs.items()})
 
     state = Training(
         model,
         tokenizer,
         text.encoded(data.train, tokenizer),
         said,
-        recipe=_recipe(len(data.train), steps, precision),
+        recipe=recipe(len(data.train), steps, precision),
         seed=seed,
         told=[architecture, STRETCHES],
     )
@@ -179,6 +174,19 @@ def train(
     account = finish(state, checkpoint, progress, watch)
     done_on = {"device": device.type, "products": products(device, precision)}
     return model, account | done_on | {"entropies": data.entropies}
+
+
+def _begun(architecture: str, data: Read, *, width: int, blocks: int | None, seed: int, teacher):
+    """The model before its first update: it guesses by frequency, or has blocks of a teacher."""
+    if teacher is None:
+        model = shapes.make(architecture, data.tokenizer, width, blocks, seed=seed)
+        shapes.guess(model, data.counts())
+        return model
+    n = dropping.n_blocks(teacher)
+    keep = dropping.blocks_to_keep("even", n, n // 2)
+    model = shapes.make(architecture, data.tokenizer, width, len(keep), seed=seed)
+    shapes.inherit(model, teacher, keep)
+    return model
 
 
 def stretch(done: int, steps: int) -> int:
@@ -197,14 +205,16 @@ def plain(model):
     return model
 
 
-def _recipe(rows: int, steps: int, precision: str) -> Recipe:
+def recipe(rows: int, steps: int, precision: str = "best") -> Recipe:
     """The recipe with as many passes over the rows as the steps need, ended at the last step."""
     epochs = -(-steps // -(-rows // RECIPE.batch))
     return replace(RECIPE, epochs=epochs, updates=steps, precision=precision)
 
 
-def _objective(model, tokenizer, name: str, teacher):
-    def said(inputs: dict[str, Tensor]) -> Tensor:
+def objective(model, tokenizer, name: str, teacher=None):
+    """What a batch is trained on: the words asked, or with a teacher DistilBERT's three losses."""
+
+    def said(inputs: dict[str, Tensor], _: Batch | None = None) -> Tensor:
         if teacher is not None:
             return objectives.distilled(model, tokenizer, inputs, teacher)
         return objectives.loss(*objectives.SAY[name](model, tokenizer, inputs))

@@ -48,9 +48,8 @@ def curves() -> Figure:
         told = log(name)
         noted = pd.DataFrame(told["log"])
         gained = told["entropies"]["unigram"] - noted["loss"]
-        axes.plot(
-            noted["step"], gained, marker="osD^"[place], markersize=4, label=models.title(name)
-        )
+        style = {"marker": figures.MARKERS[place], "markersize": 4}
+        axes.plot(noted["step"], gained, label=models.title(name), **style)
     axes.axhline(0, color="0.3", linestyle=":", label="unigram: how often words occur")
     axes.set(xlabel="step", ylabel="held-out loss below unigram (nats)")
     figure.legend(loc="outside lower center", ncols=2)
