@@ -117,7 +117,7 @@ def stream(
     Parameters
     ----------
     model, tokenizer
-        From :func:`lib.models.load`; the model must be in evaluation mode.
+        From :func:`lib.encoders.load`; the model must be in evaluation mode.
     encoded
         From :func:`lib.batches.encode`.
     layers
@@ -163,7 +163,7 @@ def extract(
     Parameters
     ----------
     model, tokenizer
-        From :func:`lib.models.load`.
+        From :func:`lib.encoders.load`.
     sentences
         Lists of words for ``level="word"``; strings or pairs of strings for ``level="sentence"``.
     level

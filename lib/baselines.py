@@ -1,7 +1,7 @@
 """What a task needs no encoder for: the score of a model that sees words and no context.
 
 A probe that only matches these numbers has found nothing in the activations that was not in the
-words. They work on the items of any :class:`lib.tasks.Task`, embedded or real.
+words. They work on the items of any :class:`lib.corpora.Task`, embedded or real.
 """
 
 from collections import Counter, defaultdict

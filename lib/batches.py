@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.encoders import family, max_tokens
 from lib.errors import BadInput, one_of
-from lib.models import family, max_tokens
 
 LEVELS = ("word", "sentence")
 

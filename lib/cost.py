@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
-from lib import activations, batches, dropping, finetune, models, peak, tasks, training
+from lib import activations, batches, corpora, dropping, encoders, finetune, peak, training
 from lib.errors import BadInput
 from lib.recipes import Recipe, plan
 
@@ -59,7 +59,7 @@ def in_turn(
 
 def _blocks(model) -> nn.ModuleList:
     """The modules of a model's blocks; one that serves for all in ALBERT."""
-    return model.base_model.get_submodule(models.family(model).blocks or SHARED)
+    return model.base_model.get_submodule(encoders.family(model).blocks or SHARED)
 
 
 def parameters(model) -> dict[str, int]:
@@ -68,9 +68,9 @@ def parameters(model) -> dict[str, int]:
     The first also counts position embeddings, normalisation, pooler and head.
     """
     return {
-        "parameters": models.n_parameters(model),
-        "word_parameters": models.n_parameters(model.get_input_embeddings()),
-        "block_parameters": models.n_parameters(_blocks(model)),
+        "parameters": encoders.n_parameters(model),
+        "word_parameters": encoders.n_parameters(model.get_input_embeddings()),
+        "block_parameters": encoders.n_parameters(_blocks(model)),
     }
 
 
@@ -110,7 +110,7 @@ def operations(model, shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
     pairs = sum(b * t**2 for b, t in shapes)
     matrices = sum(p.numel() for p in blocks[0].parameters() if p.numel() >= width**2)
     block = tokens * matrices + 2 * pairs * width
-    if models.family(model).first_position is None:  # 2 T positions, projected and scored
+    if encoders.family(model).first_position is None:  # 2 T positions, projected and scored
         block += tokens * width**2 + 2 * pairs * width
     inside, by_token, by_sentence = set(blocks.modules()), 0, 0
     for name, module in model.named_modules():
@@ -133,7 +133,9 @@ def predicted(counted: Mapping[str, int], left: float) -> float:
     return (counted["blocks"] * left + counted["rest"]) / whole
 
 
-def shapes(model, tokenizer, task: tasks.Task, recipe: Recipe) -> dict[str, list[tuple[int, int]]]:
+def shapes(
+    model, tokenizer, task: corpora.Task, recipe: Recipe
+) -> dict[str, list[tuple[int, int]]]:
     """(B, T) of the batches of one pass of ``inference`` and of ``tuning`` over a task."""
     encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
     lengths = [len(ids) for ids in encoded.ids]
@@ -152,7 +154,7 @@ def inference(model, tokenizer, encoded: batches.Encoded) -> float:
     return timed(lambda: finetune.logits(model, tokenizer, encoded), model.device)
 
 
-def tuning(model, tokenizer, task: tasks.Task, recipe: Recipe) -> float:
+def tuning(model, tokenizer, task: corpora.Task, recipe: Recipe) -> float:
     """Seconds of the updates of a recipe but the first, which also makes AdamW's moments.
 
     The weights are changed; reading the text is not counted.
@@ -179,7 +181,7 @@ def tuning(model, tokenizer, task: tasks.Task, recipe: Recipe) -> float:
 
 
 def times(
-    model, tokenizer, task: tasks.Task, keeps: Mapping[str, Sequence[int]], recipe: Recipe, *,
+    model, tokenizer, task: corpora.Task, keeps: Mapping[str, Sequence[int]], recipe: Recipe, *,
     repeats: int,
 ) -> dict[tuple[str, str], list[float]]:  # fmt: skip
     """Seconds of one pass of inference and one of fine-tuning, at several depths in turn.
@@ -214,10 +216,10 @@ def times(
 def stored(model, tokenizer, folder: Path) -> int:
     """Write a model where plain transformers finds it; bytes of its safetensors files."""
     dropping.save(model, tokenizer, folder)
-    return models.stored_bytes(folder)
+    return encoders.stored_bytes(folder)
 
 
-def memory(folder: Path, task: tasks.Task, recipe: Recipe) -> dict[str, int]:
+def memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
     """Most memory held in a fresh process that reads a model, then infers, then fine-tunes.
 
     Returns
@@ -233,8 +235,8 @@ def memory(folder: Path, task: tasks.Task, recipe: Recipe) -> dict[str, int]:
     }
 
 
-def _memory(folder: Path, task: tasks.Task, recipe: Recipe) -> dict[str, int]:
-    model, tokenizer = models.load(folder, head=finetune.outputs(task))
+def _memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
+    model, tokenizer = encoders.load(folder, head=finetune.outputs(task))
     most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else peak.held
     found = {"load": most()}
     inference(model, tokenizer, finetune.encode(model, tokenizer, task.train, recipe.max_length))

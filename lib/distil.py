@@ -57,7 +57,7 @@ def distil(
     Parameters
     ----------
     model, tokenizer
-        The teacher, a bare encoder from :func:`lib.models.load`. It stays as it is.
+        The teacher, a bare encoder from :func:`lib.encoders.load`. It stays as it is.
     sentences
         Lists of words; long ones go on in a further window.
     keep

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lib import activations, batches
+from lib.encoders import family, quiet
 from lib.errors import BadInput, one_of
-from lib.models import family, quiet
 
 Similarity = Sequence[float] | None
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from lib import general, models, records
+from lib import encoders, general, records
 from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
 from lib.grids import Profile, Run
@@ -82,7 +82,7 @@ def compute(settings: Profile, run: Run) -> set[Run]:
     started = time.perf_counter()
     found, made = MAKERS[run.experiment](settings, run)
     seconds = time.perf_counter() - started
-    weights = "random" if run.setting == "random" else models.digest(models.find(run.model))
+    weights = "random" if run.setting == "random" else encoders.digest(encoders.find(run.model))
     provenance = records.provenance(**made, weights=weights, seconds=seconds)
     for served, values in found:  # seconds count once, for the run that was asked for
         same = (served.setting, served.seed) == (run.setting, run.seed)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from lib import models
+from lib import encoders
 from lib.report import (
     Table,
     array,
@@ -126,7 +126,9 @@ def heat_maps(table: Table, key: str = "cka") -> Figure:
     for (model, task, weights), values in cells:
         axes = grid[rows.index((model, task)), columns.index(weights)]
         image = _heat_map(axes, mean_and_spread(values, key)[0])
-        name = f"{models.title(model)}\n" if many else ""  # on a line of its own: panels are narrow
+        name = (
+            f"{encoders.title(model)}\n" if many else ""
+        )  # on a line of its own: panels are narrow
         axes.set_title(f"{name}{task_title(task)}, {weights}")
     for axes in grid[:, 0]:
         axes.set_ylabel("layer")
@@ -162,7 +164,7 @@ def neighbour_curves(table: Table) -> Figure:
         own = only(pairs, model=model)
         _curves(axes, own, "next")
         _layer_axis(axes, len(own[0][1]["next"]), "layer, compared with the one above it")
-        axes.set(title=models.title(model), ylabel="linear CKA", ylim=(0, 1.02))
+        axes.set(title=encoders.title(model), ylabel="linear CKA", ylim=(0, 1.02))
     legend_below(figure, panels[0])
     return finish(figure)
 

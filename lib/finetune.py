@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, dropping, models, tasks
+from lib import activations, batches, corpora, dropping, encoders
 from lib.errors import BadInput
 from lib.recipes import RELEASED, Recipe
 from lib.training import Training, finish, repeatable
 
 
-def outputs(task: tasks.Task) -> int:
+def outputs(task: corpora.Task) -> int:
     """Outputs of a head for a task: its classes, or 1 for numbers (STS-B)."""
     return len(task.labels) or 1
 
 
-def targets(task: tasks.Task, items: Sequence) -> Tensor:
+def targets(task: corpora.Task, items: Sequence) -> Tensor:
     """Labels of some items as class numbers, or as numbers where the task has no classes."""
     labels = [label for _, label in items]
     if not task.labels:
@@ -43,15 +43,17 @@ def loss(logits: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), target)
 
 
-def begin(model: str | Path, task: tasks.Task, *, keep=None, recipe=RELEASED, seed=0, device=None):
+def begin(
+    model: str | Path, task: corpora.Task, *, keep=None, recipe=RELEASED, seed=0, device=None
+):
     """A pretrained model with a fresh head and without the blocks that go, ready for training.
 
     The head is drawn from the seed alone, so it is the same whatever blocks are kept.
     """
-    device = torch.device(device or models.default_device())
+    device = torch.device(device or encoders.default_device())
     with repeatable(device):
         torch.manual_seed(seed)
-        learner, tokenizer = models.load(model, head=outputs(task), device=device)
+        learner, tokenizer = encoders.load(model, head=outputs(task), device=device)
     dropping.freeze(learner, recipe.freeze, embeddings=recipe.freeze_embeddings)
     if keep is not None:
         dropping.drop_blocks(learner, keep)
@@ -65,7 +67,7 @@ def encode(model, tokenizer, items: Sequence, max_length: int) -> batches.Encode
     )
 
 
-def fine_tuning(model, tokenizer, task: tasks.Task, recipe: Recipe, seed: int) -> Training:
+def fine_tuning(model, tokenizer, task: corpora.Task, recipe: Recipe, seed: int) -> Training:
     """The training of a model with a head on a task, before its first update."""
     items = [item for part in recipe.parts for item in getattr(task, part)]
     target = targets(task, items)
@@ -79,7 +81,7 @@ def fine_tuning(model, tokenizer, task: tasks.Task, recipe: Recipe, seed: int) -
 
 
 def train(
-    model, tokenizer, task: tasks.Task, *, recipe: Recipe = RELEASED, seed: int = 0, **options
+    model, tokenizer, task: corpora.Task, *, recipe: Recipe = RELEASED, seed: int = 0, **options
 ) -> dict:
     """Fine-tune a model with its head, in place.
 
@@ -142,29 +144,48 @@ def logits(
     return found
 
 
-def evaluate(model, tokenizer, task: tasks.Task, items: Sequence, **options) -> dict[str, float]:
+def evaluate(model, tokenizer, task: corpora.Task, items: Sequence, **options) -> dict[str, float]:
     """Scores of a model on some items of a task, the task's own metric first."""
-    found = predict(model, tokenizer, [text for text, _ in items], **options)
+    return judged(task, predict(model, tokenizer, [text for text, _ in items], **options), items)
+
+
+def judged(task: corpora.Task, found: Tensor, items: Sequence) -> dict[str, float]:
+    """Scores of logits (N, C) on the items that they were given for."""
     labels = [label for _, label in items]
     if not task.labels:
-        return tasks.score(task, found[:, 0].tolist(), labels)
-    return tasks.score(task, [task.labels[i] for i in found.argmax(dim=1).tolist()], labels)
+        return corpora.score(task, found[:, 0].tolist(), labels)
+    return corpora.score(task, [task.labels[i] for i in found.argmax(dim=1).tolist()], labels)
 
 
-def scores(model, tokenizer, task: tasks.Task, recipe: Recipe = RELEASED) -> dict:
+MARKS = "".join(map(chr, range(33, 127)))  # one printable character for each class or step
+RANGE = (-5.0, 5.0)  # of predicted numbers, told apart in 94 steps
+
+
+def marks(found: Tensor, classes: bool) -> str:
+    """Predictions (N, C) as text, one character an example: a class number, or a number's step."""
+    low, high = RANGE
+    steps = (found[:, 0].clamp(low, high) - low) / (high - low) * (len(MARKS) - 1)
+    numbers = found.argmax(dim=1) if classes else steps.round().int()
+    alphabet = "0123456789" if classes else MARKS
+    return "".join(alphabet[i] for i in numbers.tolist())
+
+
+def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> dict:
     """Scores on the test part by name, ``dev`` those there, ``blocks`` and ``parameters``."""
     length = {"max_length": recipe.max_length}
+    found = predict(model, tokenizer, [text for text, _ in task.test], **length)
     return {
-        **evaluate(model, tokenizer, task, task.test, **length),
+        **judged(task, found, task.test),
+        "predictions": marks(found, bool(task.labels)),
         "dev": evaluate(model, tokenizer, task, task.dev, **length),
         "blocks": dropping.n_blocks(model),
-        "parameters": models.n_parameters(model),
+        "parameters": encoders.n_parameters(model),
     }
 
 
 def run(
     model: str | Path,
-    task: tasks.Task,
+    task: corpora.Task,
     *,
     keep: Sequence[int] | None = None,
     recipe: Recipe = RELEASED,
@@ -180,7 +201,7 @@ def run(
     model
         A name in :data:`lib.model_table.MODELS`, a Hub id, or a folder.
     task
-        From :func:`lib.tasks.load`.
+        From :func:`lib.corpora.load`.
     keep
         Blocks that stay; default all. From :func:`lib.dropping.blocks_to_keep`.
     recipe, seed, device, checkpoint, progress

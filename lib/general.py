@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import activations, batches, models, tasks
+from lib import activations, batches, corpora, encoders
 from lib.errors import BadInput
 from lib.grids import Profile, Run
 from lib.similarity import Moments, cluster_windows, correlation_clusters, linear_cka
@@ -34,7 +34,7 @@ CHECKED = 16  # sentences on which batches are compared with one at a time
 Found = tuple[list[tuple[Run, dict]], dict]  # runs served with their values, and what made them
 
 
-def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
+def sample(settings: Profile, run: Run) -> tuple[list, corpora.Task]:
     """Training sentences of a run, drawn by its seed, up to the profile's number of rows.
 
     Whole sentences are taken while they fit. A task with words gives one row per word, another one
@@ -45,7 +45,7 @@ def sample(settings: Profile, run: Run) -> tuple[list, tasks.Task]:
     return [sentence for sentence, _ in drawn(settings, task, run.seed, most)], task
 
 
-def drawn(settings: Profile, task: tasks.Task, seed: int, most: int) -> list:
+def drawn(settings: Profile, task: corpora.Task, seed: int, most: int) -> list:
     """Training items of a task in the profile's order, up to a number of rows."""
     items = task.train
     if settings.order == "shuffled":
@@ -54,7 +54,7 @@ def drawn(settings: Profile, task: tasks.Task, seed: int, most: int) -> list:
     return fitting(task, items, most)
 
 
-def fitting(task: tasks.Task, items: list, most: int) -> list:
+def fitting(task: corpora.Task, items: list, most: int) -> list:
     """The first items of a task, as many as fit into a number of rows."""
     sizes = [len(sentence) if level(task) == "word" else 1 for sentence, _ in items]
     count = int((np.cumsum(sizes) <= most).sum())
@@ -64,19 +64,19 @@ def fitting(task: tasks.Task, items: list, most: int) -> list:
 
 
 @lru_cache(maxsize=4)  # trained and random weights read the same sample
-def load_task(name: str, root, seed: int) -> tasks.Task:
+def load_task(name: str, root, seed: int) -> corpora.Task:
     """A task, kept for the next run that reads it."""
-    return tasks.load(name, root=root, seed=seed)
+    return corpora.load(name, root=root, seed=seed)
 
 
-def level(task: tasks.Task) -> str:
+def level(task: corpora.Task) -> str:
     """``word`` where a task's sentences are lists of words, else ``sentence``."""
     return "word" if task.kind in ("tagging", "text") else "sentence"
 
 
 def load_model(run: Run):
     """The run's model and tokenizer: the published weights, or its random twin."""
-    return models.load(run.model, random_seed=run.seed if run.setting == "random" else None)
+    return encoders.load(run.model, random_seed=run.seed if run.setting == "random" else None)
 
 
 def moments_of(model, tokenizer, encoded: batches.Encoded, **options) -> Moments:
@@ -141,7 +141,7 @@ def general(settings: Profile, run: Run) -> Found:
     return [(replace(run, experiment=name), value) for name, value in values.items()], made
 
 
-def _batch_difference(model, tokenizer, sentences: list, task: tasks.Task) -> float:
+def _batch_difference(model, tokenizer, sentences: list, task: corpora.Task) -> float:
     """Largest difference of any number between batches and one sentence at a time."""
     together = activations.extract(model, tokenizer, sentences, level=level(task)).rows
     alone = [activations.extract(model, tokenizer, [s], level=level(task)).rows for s in sentences]

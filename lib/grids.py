@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lib import dropping, models, tasks
+from lib import corpora, dropping, encoders
 from lib.errors import BadInput
 
 WEIGHTS = ("trained", "random")
@@ -63,8 +63,8 @@ class Profile:
 
     name: str
     purpose: str  # for the reader of the table of profiles
-    models: tuple[str, ...]  # names of lib.models.MODELS, Hub ids or folders
-    tasks: tuple[str, ...]  # texts on which general redundancy is measured; see lib.tasks.TASKS
+    models: tuple[str, ...]  # names of lib.encoders.MODELS, Hub ids or folders
+    tasks: tuple[str, ...]  # texts on which general redundancy is measured; see lib.corpora.TASKS
     data: str  # embedded, root (the data root), hub, or a folder laid out like the data root
     words: int  # rows at most of a text read word by word; paper A takes the first 150,000
     sentences: int  # rows at most of a text read sentence by sentence
@@ -105,7 +105,7 @@ class Profile:
 
         From the top ``depths`` numbers are dropped, by the others the shares of ``drops``.
         """
-        n, cuts = models.blocks(model), [WHOLE]
+        n, cuts = encoders.blocks(model), [WHOLE]
         for strategy in self.strategies:
             shares = self._from_top(n) if strategy == "top" else [round(n * s) for s in self.drops]
             most = dropping.most_dropped(strategy, n)
@@ -119,14 +119,14 @@ class Profile:
 
     def students(self, model: str) -> list[str]:
         """Settings of a distilled student of half the blocks: ``whole``, and cut from the top."""
-        return [WHOLE, *(f"top {k}" for k in range(1, models.blocks_at_half(model)))]
+        return [WHOLE, *(f"top {k}" for k in range(1, encoders.blocks_at_half(model)))]
 
     def ways(self, model: str) -> list[str]:
         """Settings of the runs around one tuned model: ``whole``, ``after``, ``again``, ``frozen``.
 
         Blocks go from the top, the shares of ``drops``; ``frozen`` keeps as many as most of these.
         """
-        n = models.blocks(model)
+        n = encoders.blocks(model)
         shares = [k for k in dict.fromkeys(round(n * s) for s in self.drops) if 1 <= k < n]
         late = [f"{way} {k}" for way in ("after", "again") for k in shares]
         return [WHOLE, *late, f"frozen {max(shares)}"] if shares else [WHOLE]
@@ -136,16 +136,16 @@ class Profile:
         known = {name: getattr(self, name) for name in AFFECTS[run.experiment]}
         known["data"] = self.data if self.data in SOURCES else "root"
         if Path(run.model).is_dir():
-            known["weights"] = models.digest(models.find(run.model))
+            known["weights"] = encoders.digest(encoders.find(run.model))
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def root(self) -> str | Path | None:
-        """Where :func:`lib.tasks.load` reads, from the field ``data``."""
-        if self.data == "root" and tasks.data_root() is None:
+        """Where :func:`lib.corpora.load` reads, from the field ``data``."""
+        if self.data == "root" and corpora.data_root() is None:
             raise BadInput(
                 "data 'root' needs a data root, and none was found; set REDUNDANCY_DATA to a folder"
             )
-        return {"embedded": None, "root": tasks.data_root()}.get(self.data, self.data)
+        return {"embedded": None, "root": corpora.data_root()}.get(self.data, self.data)
 
 
 def _of_texts(settings: Profile):

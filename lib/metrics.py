@@ -50,7 +50,7 @@ def f1(predictions, labels, *, positive=1) -> dict[str, float]:
     predictions, labels : array-like of shape (N,)
     positive
         The class looked for: number 1, the second label of a task, unless said otherwise. Names
-        need it said; :func:`lib.tasks.score` does it from the task's labels.
+        need it said; :func:`lib.corpora.score` does it from the task's labels.
 
     Returns
     -------

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import yaml
 
-from lib import activations, dropping, models, probe_training, tasks
+from lib import activations, corpora, dropping, encoders, probe_training
 from lib.errors import BadInput, one_of, within
 from lib.grids import AFFECTS, SOURCES, WEIGHTS, Profile
 
 ORDERS = ("shuffled", "first")
-TEXTS = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("tagging", "text"))
-GLUE = tuple(name for name, task in tasks.TASKS.items() if task.kind in ("sentence", "pair"))
-LABELLED = tuple(name for name, task in tasks.TASKS.items() if task.kind != "text")
+TEXTS = tuple(name for name, task in corpora.TASKS.items() if task.kind in ("tagging", "text"))
+GLUE = tuple(name for name, task in corpora.TASKS.items() if task.kind in ("sentence", "pair"))
+LABELLED = tuple(name for name, task in corpora.TASKS.items() if task.kind != "text")
 
 PROBED_TASKS = ("pos", "sem", "ccg", "chunk", "rte", "mrpc", "stsb", "cola", "sst2", "qnli")
 PROBED_TASKS += ("mnli", "qqp")  # CoLA is ours, the others are paper A's
@@ -83,7 +83,7 @@ PAPER = Profile(
 )
 PROFILES = {profile.name: profile for profile in (TINY, SMALL, PAPER)}
 
-MINIATURES = tuple(name for name, model in models.MODELS.items() if not model.hub)
+MINIATURES = tuple(name for name, model in encoders.MODELS.items() if not model.hub)
 MODELS_OF = {  # experiments of a profile that have other models than the profile's
     ("tiny", "layer_similarity"): (*TINY.models, *MINIATURES),
     ("tiny", "strategies"): (*TINY.models, *MINIATURES),
@@ -91,10 +91,10 @@ MODELS_OF = {  # experiments of a profile that have other models than the profil
 
 
 def _check_model(name: str) -> None:
-    if name not in models.MODELS and not Path(name).is_dir() and name.count("/") != 1:
+    if name not in encoders.MODELS and not Path(name).is_dir() and name.count("/") != 1:
         raise BadInput(
             f"model {name!r} is no folder, no Hub id (owner/name) and not in the table; "
-            f"the table has: {', '.join(models.MODELS)}"
+            f"the table has: {', '.join(encoders.MODELS)}"
         )
 
 
@@ -104,7 +104,7 @@ def _within(what: str, low: float, high: float, kind: type | tuple = int):
 
 CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "models": _check_model,
-    "tasks": lambda value: one_of("task", value, tasks.TASKS),
+    "tasks": lambda value: one_of("task", value, corpora.TASKS),
     "data": lambda value: Path(value).is_dir() or one_of("data", value, (*SOURCES, "a folder")),
     "words": _within("words", 10, 100_000_000),
     "sentences": _within("sentences", 10, 100_000_000),

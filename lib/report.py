@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from lib import models, records, tasks
+from lib import corpora, encoders, records
 from lib.errors import BadInput
 from lib.grids import Profile, Run
 
@@ -29,7 +29,7 @@ def coverage(settings: Profile, table: Table) -> str:
 
 def task_title(name: str) -> str:
     """Title of a task as figures show it."""
-    return tasks.TASKS[name].title
+    return corpora.TASKS[name].title
 
 
 def indexed(rows: dict[tuple, dict | Sequence], *names: str) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def mean_and_spread(values: list[dict], key: str) -> tuple[np.ndarray, np.ndarra
 
 def cell_name(model: str, task: str, many_models: bool) -> str:
     """Name of a cell of the grid in titles and legends: the model only where there are several."""
-    return f"{models.title(model)}, {task_title(task)}" if many_models else task_title(task)
+    return f"{encoders.title(model)}, {task_title(task)}" if many_models else task_title(task)
 
 
 def left_out(values: dict) -> str:
@@ -123,7 +123,7 @@ def by_distance(matrices: Sequence[tuple[Run, np.ndarray]]) -> pd.DataFrame:
         (run, CKA of shape (L, L)); seeds of a text are averaged, undefined pairs left out.
     """
     rows = [
-        {"model": models.title(run.model), "text": task_title(run.task)}
+        {"model": encoders.title(run.model), "text": task_title(run.task)}
         | {name: pd.Series(cka[pairs]).mean() for name, pairs in _pairs(len(cka)).items()}
         for run, cka in matrices
     ]
@@ -205,7 +205,7 @@ def cluster_table(table: Table) -> pd.DataFrame:
         spread = counts.std(axis=0, ddof=1) if len(counts) > 1 else np.zeros(counts.shape[1])
         cells = [f"{m:,.0f}{PM}{s:.0f}" for m, s in zip(counts.mean(axis=0), spread, strict=True)]
         constant = np.mean([v["constant"] for v in values])
-        name = (models.title(model), task_title(task), weights)
+        name = (encoders.title(model), task_title(task), weights)
         rows[name] = {"constant": f"{constant:,.0f}"} | dict(
             zip(values[0]["clusters"], cells, strict=True)
         )
@@ -219,7 +219,7 @@ def provenance_table(settings: Profile, table: Table) -> pd.DataFrame:
         made = records.made_by(settings, run) or {}
         rows.append(
             {
-                "model": models.title(run.model),
+                "model": encoders.title(run.model),
                 "text": f"{task_title(run.task)} ({made.get('source', 'unknown')})",
                 "device": made.get("device", "unknown"),
                 "torch": made.get("versions", {}).get("torch", "unknown"),

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from lib import models as encoders
+from lib import encoders
 from lib import profiles as settled
 from lib import records as store
+from lib.corpora import TASKS
 from lib.grids import AFFECTS
-from lib.tasks import TASKS
 
 PACKAGES = (
     "torch transformers tokenizers safetensors numpy scipy scikit-learn pandas matplotlib seaborn"

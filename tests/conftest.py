@@ -76,17 +76,17 @@ def family_folders(tmp_path_factory):
 @pytest.fixture(params=CONFIGS)
 def family_model(request, family_folders):
     """(model, tokenizer) of every family in turn, on the CPU."""
-    from lib import models
+    from lib import encoders
 
-    return models.load(family_folders[request.param], device="cpu")
+    return encoders.load(family_folders[request.param], device="cpu")
 
 
 @pytest.fixture(scope="session")
 def minilm():
     """The published checkpoint that `tiny` uses, on the CPU."""
-    from lib import models
+    from lib import encoders
 
-    return models.load("all-minilm-l6-v2", device="cpu")
+    return encoders.load("all-minilm-l6-v2", device="cpu")
 
 
 @pytest.fixture

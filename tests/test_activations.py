@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import SENTENCES
 
-from lib import BadInput, activations, batches, models
+from lib import BadInput, activations, batches, encoders
 
 TEXTS = [" ".join(words) for words in SENTENCES]
 PAIRS = list(zip(TEXTS, reversed(TEXTS), strict=True))
@@ -169,7 +169,7 @@ def test_bad_input_is_refused_in_a_sentence(minilm, sentences, options, message)
 
 
 def test_training_mode_is_refused(family_folders):
-    model, tokenizer = models.load(family_folders["bert"], device="cpu")
+    model, tokenizer = encoders.load(family_folders["bert"], device="cpu")
     with pytest.raises(BadInput, match="training mode"):
         activations.extract(model.train(), tokenizer, SENTENCES, level="word")
 
@@ -178,8 +178,8 @@ def test_training_mode_is_refused(family_folders):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_agrees_with_cpu(family_folders):
     for folder in family_folders.values():
-        cpu, tokenizer = models.load(folder, device="cpu")
-        gpu, _ = models.load(folder, device="cuda")
+        cpu, tokenizer = encoders.load(folder, device="cpu")
+        gpu, _ = encoders.load(folder, device="cuda")
         for level, sentences in (("word", SENTENCES), ("sentence", PAIRS)):
             want = activations.extract(cpu, tokenizer, sentences, level=level).rows
             got = activations.extract(gpu, tokenizer, sentences, level=level).rows

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib import BadInput, cost, dropping, experiments, finetune, peak, profiles, tasks
+from lib import BadInput, corpora, cost, dropping, experiments, finetune, peak, profiles
 from lib.dropped import costs, figures
 from lib.grids import Run
 from lib.recipes import Recipe, plan
@@ -21,7 +21,7 @@ RECIPE = Recipe(epochs=1, batch=8)
 @pytest.fixture(scope="module")
 def task():
     """Two dozen pairs."""
-    whole = tasks.load("mrpc", seed=0)
+    whole = corpora.load("mrpc", seed=0)
     return dataclasses.replace(whole, train=whole.train[:24])
 
 

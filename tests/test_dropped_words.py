@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import BadInput, dropping, models
+from lib import BadInput, dropping, encoders
 from lib.dropped import claims, report, words
 from lib.grids import WHOLE
 from lib.pretrain import given, measure, ship, shipped, text
@@ -28,7 +28,7 @@ def found():
 
 
 def test_a_cut_says_what_the_same_model_says_with_its_blocks_taken_out(found):
-    model, tokenizer = given.speaker(ONE), ship.tokenizer_in(models.find(ONE))
+    model, tokenizer = given.speaker(ONE), ship.tokenizer_in(encoders.find(ONE))
     dropping.drop_blocks(model, range(6))
     rows = text.encoded(words.read(tokenizer, 8).held, tokenizer)
     loss = measure.held_out(model, tokenizer, rows, "masked")["loss"]
@@ -50,7 +50,7 @@ def test_tuning_one_cut_changes_no_other_and_repeats(found):
 
 
 def test_training_rows_and_held_rows_are_of_the_same_text_and_apart():
-    data = words.read(ship.tokenizer_in(models.find(ONE)), 16)
+    data = words.read(ship.tokenizer_in(encoders.find(ONE)), 16)
     assert len(data.held) == 16 and len(data.train) > 300
     packed = {row.tobytes() for row in data.held}
     assert not packed & {row.tobytes() for row in data.train}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from lib import BadInput, activations, batches, dropping, models
+from lib import BadInput, activations, batches, dropping, encoders
 
 TEXT = ["The old sailor watched a boat", "Why ?", "Nobody helped , unbelievably"]
 TABLE = {  # of 12 blocks: the ones dropped for k = 2, 4, 6, as the papers describe the strategies
@@ -99,7 +99,7 @@ def logits(model, tokenizer):
 @pytest.mark.parametrize("head", [None, 3])
 def test_a_smaller_model_reloads_exactly_in_plain_transformers(family_folders, tmp_path, head):
     for name, folder in family_folders.items():
-        model, tokenizer = models.load(folder, head=head, device="cpu")
+        model, tokenizer = encoders.load(folder, head=head, device="cpu")
         dropping.drop_blocks(model, [0, 2])
         saved = dropping.save(model, tokenizer, tmp_path / name)
         kind = AutoModel if head is None else AutoModelForSequenceClassification
@@ -110,7 +110,7 @@ def test_a_smaller_model_reloads_exactly_in_plain_transformers(family_folders, t
 
 def test_dropping_the_top_gives_the_lower_layers_of_the_whole_model(family_folders):
     for folder in family_folders.values():
-        model, tokenizer = models.load(folder, device="cpu")
+        model, tokenizer = encoders.load(folder, device="cpu")
         sentences = [text.split() for text in TEXT]
         whole = activations.extract(model, tokenizer, sentences, level="word").rows
         dropping.drop_blocks(model, [0, 1])
@@ -120,7 +120,7 @@ def test_dropping_the_top_gives_the_lower_layers_of_the_whole_model(family_folde
 
 def test_kept_blocks_are_the_ones_named(family_model):
     model, _ = family_model
-    path = models.family(model).blocks
+    path = encoders.family(model).blocks
     if path is None:
         pytest.skip("ALBERT has one block for all layers; there is none to choose")
     blocks = list(model.get_submodule(path))
@@ -136,7 +136,7 @@ def test_a_folder_with_files_is_not_written_into(family_model, tmp_path):
 
 def test_freezing_stops_gradients_of_those_blocks_alone(family_folders):
     for name, folder in family_folders.items():
-        model, tokenizer = models.load(folder, head=2, device="cpu")
+        model, tokenizer = encoders.load(folder, head=2, device="cpu")
         blocks = [] if name == "albert" else [0]
         dropping.freeze(model, blocks, embeddings=True)
         model(**tokenizer(TEXT[0], return_tensors="pt")).logits.sum().backward()

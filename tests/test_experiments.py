@@ -78,7 +78,7 @@ def test_seeds_draw_samples_and_first_takes_the_file_order():
     assert sentences(seeds=[1]) == sentences(seeds=[1])
     assert sentences(seeds=[1]) != sentences(seeds=[2])
     first = sentences(order="first")
-    task = general.tasks.load("topics")
+    task = general.corpora.load("topics")
     assert first == [words for words, _ in task.train[: len(first)]]
     assert sum(map(len, first)) <= 300 < sum(map(len, first)) + len(task.train[len(first)][0])
 

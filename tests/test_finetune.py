@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, finetune, models, tasks
+from lib import BadInput, corpora, encoders, finetune
 from lib.errors import Diverged
 from lib.recipes import POOL, RELEASED, Recipe, plan
 
@@ -20,7 +20,7 @@ def task():
     good = [(f"the {noun} was good", "positive") for noun in "boat dog harbour sailor".split()]
     bad = [(f"a {noun} was bad , nobody helped", "negative") for noun in "boat dog sailor".split()]
     items = (good + bad) * 4
-    whole = tasks.load("sst2", seed=0)
+    whole = corpora.load("sst2", seed=0)
     return dataclasses.replace(whole, train=items[:20], dev=items[20:24], test=items[24:])
 
 
@@ -218,11 +218,11 @@ def test_batches_side_by_side_change_no_prediction(family_folders, task, cores):
 
 
 def test_numbers_are_fitted_by_squared_error(family_folders):
-    stsb = tasks.load("stsb", seed=0)
+    stsb = corpora.load("stsb", seed=0)
     few = dataclasses.replace(stsb, train=stsb.train[:16], dev=stsb.dev[:8], test=stsb.test[:8])
     found = finetune.run(family_folders["bert"], few, recipe=FAST, device="cpu")
     assert list(found)[:3] == ["corr", "pearson", "spearman"]
-    model, _ = models.load(family_folders["bert"], head=finetune.outputs(few), device="cpu")
+    model, _ = encoders.load(family_folders["bert"], head=finetune.outputs(few), device="cpu")
     assert model.config.num_labels == 1
 
 

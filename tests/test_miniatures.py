@@ -6,7 +6,7 @@ import shutil
 import pytest
 from safetensors import safe_open
 
-from lib import BadInput, models
+from lib import BadInput, encoders
 from lib.pretrain import shapes, ship, shipped
 
 each_one = pytest.mark.parametrize("name", shipped.NAMES)
@@ -14,11 +14,11 @@ MB = 1e6
 
 
 def bytes_of(name):
-    return sum(file.stat().st_size for file in models.find(name).iterdir())
+    return sum(file.stat().st_size for file in encoders.find(name).iterdir())
 
 
 def test_what_lies_there_is_what_the_table_has():
-    assert {folder.name for folder in models.SHIPPED.iterdir()} == set(shipped.NAMES)
+    assert {folder.name for folder in encoders.SHIPPED.iterdir()} == set(shipped.NAMES)
     assert set(shipped.NAMES) <= set(shapes.MINIATURES)
 
 
@@ -29,30 +29,30 @@ def test_the_family_is_small():
 
 @each_one
 def test_weights_are_those_of_the_table_in_half_precision(name):
-    folder = models.find(name)
-    assert models.digest(folder) == models.MODELS[name].sha256
+    folder = encoders.find(name)
+    assert encoders.digest(folder) == encoders.MODELS[name].sha256
     with safe_open(folder / ship.WEIGHTS, "pt") as weights:
         assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
-    model, _ = models.load(name, device="cpu")
-    assert models.blocks(folder) == models.MODELS[name].blocks
-    assert model.config.model_type == models.MODELS[name].family
+    model, _ = encoders.load(name, device="cpu")
+    assert encoders.blocks(folder) == encoders.MODELS[name].blocks
+    assert model.config.model_type == encoders.MODELS[name].family
 
 
 @each_one
 def test_changed_weights_are_refused(name, tmp_path, monkeypatch):
-    folder = shutil.copytree(models.find(name), tmp_path / name)
+    folder = shutil.copytree(encoders.find(name), tmp_path / name)
     weights = folder / ship.WEIGHTS
     found = bytearray(weights.read_bytes())
     found[-1] ^= 1
     weights.write_bytes(found)
-    monkeypatch.setattr(models, "SHIPPED", tmp_path)
+    monkeypatch.setattr(encoders, "SHIPPED", tmp_path)
     with pytest.raises(BadInput, match=f"'{name}'.*digest differs"):
-        models.find(name)
+        encoders.find(name)
 
 
 @each_one
 def test_the_card_says_where_it_is_from(name):
-    folder = models.find(name)
+    folder = encoders.find(name)
     card, log = (folder / ship.CARD).read_text(), json.loads((folder / ship.LOG).read_text())
     for words in ("OpenStax", "CC BY 4.0", "public domain", f"{log['steps']:,} steps", "no model"):
         assert words in card

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import BadInput, dropping, models
+from lib import BadInput, dropping, encoders
 from lib.own import given, labelled, report, smaller
 
 NAMES = ("bad", "good", "dull")  # an order that is not alphabetical
@@ -39,7 +39,7 @@ def write(path, rows):
 
 def classifier(source, folder, names=NAMES, outputs=3):
     """A small model with a head whose classes have names, saved as a reader would have it."""
-    model, tokenizer = models.load(source, head=outputs, device="cpu", random_seed=0)
+    model, tokenizer = encoders.load(source, head=outputs, device="cpu", random_seed=0)
     if outputs > 1:
         model.config.id2label = dict(enumerate(names))
         model.config.label2id = {name: number for number, name in enumerate(names)}
@@ -324,9 +324,9 @@ def test_each_set_of_blocks_is_scored_once_and_every_strategy_at_every_depth(
 
 
 def test_a_model_without_blocks_is_that_of_drop_blocks_and_shares_its_weights(own):
-    whole, tokenizer = models.load(own, head=3, device="cpu")
+    whole, tokenizer = encoders.load(own, head=3, device="cpu")
     shared = dropping.smaller(whole, (0, 2))
-    dropped = dropping.drop_blocks(models.load(own, head=3, device="cpu")[0], (0, 2))
+    dropped = dropping.drop_blocks(encoders.load(own, head=3, device="cpu")[0], (0, 2))
     inputs = tokenizer("nobody watched the boat", return_tensors="pt")
     assert torch.equal(shared(**inputs).logits, dropped(**inputs).logits)
     addresses = {weight.data_ptr() for weight in whole.parameters()}

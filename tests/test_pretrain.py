@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from lib import activations, models
+from lib import activations, encoders
 from lib.errors import BadInput
 from lib.pretrain import given, measure, objectives, run, shapes, ship, text, vocabulary
 
@@ -371,7 +371,7 @@ def test_a_finished_miniature_is_a_model_as_any_other(name, corpus, tmp_path):
     if shapes.MINIATURES[name].model.parent:
         teacher = str(pretrained(corpus, tmp_path / "teacher")[1])
     spoken, folder, data = pretrained(corpus, tmp_path / "out", architecture=name, teacher=teacher)
-    model, tokenizer = models.load(folder, device="cpu")
+    model, tokenizer = encoders.load(folder, device="cpu")
     texts = [" ".join(WORDS), "the boat"]
     found = activations.extract(model, tokenizer, texts, level="sentence")
     wanted = activations.extract(spoken, data.tokenizer, texts, level="sentence")
@@ -379,13 +379,13 @@ def test_a_finished_miniature_is_a_model_as_any_other(name, corpus, tmp_path):
     again = given.speaker(folder)
     for a, b in zip(spoken.parameters(), again.parameters(), strict=True):
         assert torch.equal(a.half().float(), b)
-    head, _ = models.load(folder, head=2, device="cpu")
+    head, _ = encoders.load(folder, head=2, device="cpu")
     assert any(m.p > 0 for m in head.modules() if isinstance(m, torch.nn.Dropout))
     assert {file.name for file in folder.iterdir()} >= {ship.WEIGHTS, ship.LOG, ship.CARD}
     assert ship.CHECKPOINT not in {file.name for file in folder.iterdir()}
     card = (folder / ship.CARD).read_text()
     assert str(tmp_path) not in card + (folder / ship.LOG).read_text()
-    assert "planted words" in card and f"{models.n_parameters(spoken):,}" in card
+    assert "planted words" in card and f"{encoders.n_parameters(spoken):,}" in card
     with pytest.raises(BadInput, match="holds a finished model; name a new folder"):
         ask(corpus, out=str(folder))
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from lib import BadInput, activations, segments, tasks
+from lib import BadInput, activations, corpora, segments
 from lib.probe_training import PROTOCOLS
 from lib.probes import fit_probes
 
@@ -101,7 +101,7 @@ def test_the_official_protocol_is_the_plain_loop(squared, numbers):
 @pytest.fixture(scope="module")
 def words(minilm):
     """Vectors of three layers for real words, and their tags."""
-    items = tasks.load("pos").train[:120]
+    items = corpora.load("pos").train[:120]
     sentences, tags = [words for words, _ in items], [t for _, given in items for t in given]
     kept = [tag if tags.count(tag) > 40 else "other" for tag in tags]
     found = activations.extract(*minilm, sentences, level="word", layers=[0, 3, 6])

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import experiments, finetune, general, profiles, records, tasks
+from lib import corpora, experiments, finetune, general, profiles, records
 from lib.grids import Run
 from lib.probing import figures, report, rows, sets, steps, thresholds
 from lib.probing.clusters import WAYS, clusters, correlation
@@ -32,7 +32,9 @@ def results(tmp_path, monkeypatch):
 def short(monkeypatch):
     """Tasks of a few generated sentences, forgotten afterwards."""
     general.load_task.cache_clear()
-    monkeypatch.setattr(tasks, "EMBEDDED_SIZES", dict.fromkeys(tasks.EMBEDDED_SIZES, (80, 40, 40)))
+    monkeypatch.setattr(
+        corpora, "EMBEDDED_SIZES", dict.fromkeys(corpora.EMBEDDED_SIZES, (80, 40, 40))
+    )
     yield
     general.load_task.cache_clear()
 
@@ -45,7 +47,7 @@ def table_of(rows_of, words, labels):
     """Hand-made rows of a tagging task, all three parts of the same size."""
     items = {part: [(words[part], labels[part])] for part in PARTS}
     known = tuple(sorted({label for part in labels.values() for label in part}))
-    task = tasks.Task("pos", "POS", "tagging", "accuracy", known, "planted", "0", {}, **items)
+    task = corpora.Task("pos", "POS", "tagging", "accuracy", known, "planted", "0", {}, **items)
     return Labelled(task, rows_of, labels, words, L, None, general.Counter())
 
 

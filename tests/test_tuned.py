@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import distil, dropping, experiments, finetune, models, profiles, records, tasks
+from lib import corpora, distil, dropping, encoders, experiments, finetune, profiles, records
 from lib.dropped import claims, distilled, figures, report, tuned
 from lib.grids import WHOLE, Run
 from lib.recipes import Recipe
 
 matplotlib.use("Agg")
-TEXT = [words for words, _ in tasks.load("pos").train[:24]]
+TEXT = [words for words, _ in corpora.load("pos").train[:24]]
 QUICK = Recipe(learning_rate=3e-3, epochs=3, batch=8, warmup=0.1)
 CUT = {"tuned_on": ["mrpc"], "examples": 16, "epochs": 1, "restarts": [0], "words": 200}
 ABLE = {"drops": [1 / 3], "distil_on": "pos", "distil_epochs": 1}
@@ -46,7 +46,7 @@ def test_agreement_is_the_mean_cosine_of_real_tokens():
 
 @pytest.mark.parametrize("family", ["bert", "xlnet", "distilbert"])
 def test_a_student_comes_nearer_to_its_teacher_which_stays_as_it_was(family_folders, family):
-    teacher, tokenizer = models.load(family_folders[family], device="cpu")
+    teacher, tokenizer = encoders.load(family_folders[family], device="cpu")
     before = copy.deepcopy(teacher.state_dict())
     students = [distil.distil(teacher, tokenizer, TEXT, [0, 2], recipe=QUICK) for _ in range(2)]
     (student, account), (again, _) = students
@@ -61,7 +61,7 @@ def test_a_student_comes_nearer_to_its_teacher_which_stays_as_it_was(family_fold
 
 
 def test_a_student_of_all_blocks_has_nothing_to_learn(family_folders):
-    teacher, tokenizer = models.load(family_folders["bert"], device="cpu")
+    teacher, tokenizer = encoders.load(family_folders["bert"], device="cpu")
     same = dropping.smaller(teacher, [0, 1, 2])
     assert distil.mean_agreement(same, teacher, tokenizer, TEXT) == pytest.approx(1, abs=1e-6)
 
@@ -78,8 +78,8 @@ def test_one_student_serves_every_cut_and_task(family_folders, results, monkeypa
 
 
 def test_comparing_a_model_with_itself_finds_no_change(family_folders):
-    model, tokenizer = models.load(family_folders["bert"], device="cpu")
-    found = tuned.compare(model, copy.deepcopy(model), tokenizer, tasks.load("sst2"))
+    model, tokenizer = encoders.load(family_folders["bert"], device="cpu")
+    found = tuned.compare(model, copy.deepcopy(model), tokenizer, corpora.load("sst2"))
     np.testing.assert_allclose(found["cosine"], 1, atol=1e-6)
     np.testing.assert_allclose(found["cka"][1:], 1, atol=1e-6)
     assert np.isnan(found["cka"][0])  # one vector for all sentences
@@ -102,14 +102,14 @@ def test_every_way_starts_from_the_same_tuned_model(family_folders, results, mon
     assert values["score"] == found["whole"]["score"] and "cosine" not in values
     task = tuned.task_of(settings, whole)
     cut = dropping.smaller(trained[0], [0, 1])
-    _, tokenizer = models.load(family_folders["bert"], head=2)
+    _, tokenizer = encoders.load(family_folders["bert"], head=2)
     again = finetune.evaluate(cut, tokenizer, task, task.test)
     assert found["after 1"]["score"] == pytest.approx(next(iter(again.values())), abs=1e-6)
 
 
 def test_frozen_parts_stay_and_the_rest_moves(family_folders):
     recipe = Recipe(epochs=1, freeze=(0,), freeze_embeddings=True)
-    mrpc = tasks.load("mrpc")
+    mrpc = corpora.load("mrpc")
     task = dataclasses.replace(mrpc, train=mrpc.train[:16])
     model, tokenizer = finetune.begin(family_folders["bert"], task, recipe=recipe, device="cpu")
     before = copy.deepcopy(model.state_dict())

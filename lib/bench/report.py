@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import models, records
+from lib import encoders, records
 from lib.bench import probed, run, tuned
 from lib.errors import BadInput
 from lib.report import task_title
@@ -59,7 +59,7 @@ def read(record: str | Path | None = None) -> dict:
     """
     known = found()
     if record is None and known:
-        here = run.default_file(models.default_device(), quick=False).stem
+        here = run.default_file(encoders.default_device(), quick=False).stem
         record = here if here in known else next(iter(known))
     file = known.get(str(record), Path(str(record)))
     if not file.is_file():

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from lib import models, records
+from lib import encoders, records
 from lib.bench import clusters, peers, probing, tuning, vectors
 from lib.bench.base import MODEL, QUICK, Bench, Sizes, rates
 from lib.errors import BadInput
@@ -41,7 +41,7 @@ def measure(sizes: Sizes, *, device=None, with_peers: bool = True) -> dict:
 
     The clusters come first: a process started from a small one cannot inherit a large peak.
     """
-    device = torch.device(device or models.default_device())
+    device = torch.device(device or encoders.default_device())
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(sizes, device, with_peers, Path(folder))
@@ -51,7 +51,7 @@ def measure(sizes: Sizes, *, device=None, with_peers: bool = True) -> dict:
             checks += passed
     made = records.provenance(
         device=device,
-        weights=models.digest(models.find(MODEL)),
+        weights=encoders.digest(encoders.find(MODEL)),
         data=found["extraction"].pop("data"),
         source=found["extraction"].pop("source"),
         seconds=time.perf_counter() - begin,
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
-    file = given.out or default_file(given.device or models.default_device(), quick=given.quick)
+    file = given.out or default_file(given.device or encoders.default_device(), quick=given.quick)
     file.parent.mkdir(parents=True, exist_ok=True)
     records.write_whole(file, json.dumps(significant(record), indent=1) + "\n")
     failed = [entry for entry in record["checks"] if not entry["holds"]]

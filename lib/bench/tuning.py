@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from lib import cost, dropping, finetune, models, peak, tasks, training
+from lib import corpora, cost, dropping, encoders, finetune, peak, training
 from lib.bench.base import MODEL, TEXT, Bench, check, difference
 from lib.recipes import RELEASED, Recipe, plan
 
@@ -28,7 +28,7 @@ BASE_BATCH = {"cpu": 8, "cuda": 64}
 WORK = {"train": "tuning", "test": "evaluation"}  # which part of a task serves for what
 
 
-def padded(tokenizer, task: tasks.Task, items: Sequence) -> dict[str, Tensor]:
+def padded(tokenizer, task: corpora.Task, items: Sequence) -> dict[str, Tensor]:
     """Items as the released code keeps them: every row of 128 tokens, and its label."""
     options = {"padding": "max_length", "truncation": True, "max_length": RECIPE.max_length}
     rows = tokenizer([text for text, _ in items], return_tensors="pt", **options)
@@ -63,13 +63,13 @@ def released_logits(model, rows: dict[str, Tensor], batch: int) -> Tensor:
     return torch.cat([model(**_batch(rows, part, model.device)).logits.cpu() for part in parts])
 
 
-def load(name: str, examples: int) -> tasks.Task:
+def load(name: str, examples: int) -> corpora.Task:
     """A task from the data root where there is one, else embedded; its parts cut."""
-    task = tasks.load(name, root=tasks.data_root())
+    task = corpora.load(name, root=corpora.data_root())
     return replace(task, train=task.train[:examples], test=task.test[:examples])
 
 
-def groups_of(model, tokenizer, task: tasks.Task) -> list[np.ndarray]:
+def groups_of(model, tokenizer, task: corpora.Task) -> list[np.ndarray]:
     """The batches that both loops train on: those of :func:`lib.cost.tuning`."""
     encoded = finetune.encode(model, tokenizer, task.train, RECIPE.max_length)
     return plan([len(ids) for ids in encoded.ids], RECIPE, cost.SEED)
@@ -213,14 +213,14 @@ def _base(bench: Bench) -> dict:
     """Updates of a random model of the shape of a BERT-base, on full rows of 128 tokens."""
     bench.say("fine-tuning: the shape of a BERT-base")
     sizes, batch = bench.sizes, BASE_BATCH[bench.device.type]
-    words = [word for sentence, _ in tasks.load(TEXT).train for word in sentence]
+    words = [word for sentence, _ in corpora.load(TEXT).train for word in sentence]
     begins = range(0, (1 + sizes.base_updates) * batch * LONG, LONG)
     texts = [" ".join(words[b % (len(words) - LONG) :][:LONG]) for b in begins]
-    task = replace(tasks.load(TASKS[0]), train=[(text, "positive") for text in texts])
+    task = replace(corpora.load(TASKS[0]), train=[(text, "positive") for text in texts])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForSequenceClassification.from_config(BertConfig(**sizes.base))
-    model, (_, tokenizer) = model.to(bench.device), models.load(MODEL, device="cpu")
+    model, (_, tokenizer) = model.to(bench.device), encoders.load(MODEL, device="cpu")
     recipe = replace(RECIPE, batch=batch)
     shapes = cost.shapes(model, tokenizer, task, recipe)["tuning"]
     seconds = [cost.tuning(model, tokenizer, task, recipe) for _ in range(sizes.tuned_repeats)]

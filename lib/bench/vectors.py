@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from lib import activations, batches, models, tasks
+from lib import activations, batches, corpora, encoders
 from lib.bench import peers
 from lib.bench.base import MODEL, TEXT, Bench, check, difference
 from lib.similarity import Moments, linear_cka
@@ -20,14 +20,14 @@ from lib.similarity import Moments, linear_cka
 @cache
 def _loaded(device: torch.device):
     """The model and its tokenizer, read once."""
-    return models.load(MODEL, device=device)
+    return encoders.load(MODEL, device=device)
 
 
 class Text:
     """The model, some sentences, and their batches on the device, ready for a bare forward pass."""
 
     def __init__(self, bench: Bench, sentences: int):
-        task = tasks.load(TEXT)
+        task = corpora.load(TEXT)
         self.sentences = [words for words, _ in task.train][:sentences]
         self.source, self.digest = task.source, task.digest
         self.model, self.tokenizer = _loaded(bench.device)
@@ -83,7 +83,7 @@ def extraction(bench: Bench) -> tuple[dict, list[dict]]:
     ways = {"forward": text.forward, "extract": extract, "moments": lambda: text.moments().mean}
     single, checks = {}, []
     if bench.with_peers:
-        peer = peers.neurox_extractor(models.find(MODEL), bench.device, bench.into)
+        peer = peers.neurox_extractor(encoders.find(MODEL), bench.device, bench.into)
         ways["NeuroX HDF5"] = lambda: peer(text.sentences, "hdf5")
         fewer = text.sentences[: sizes.json_sentences]
         single["NeuroX JSON"] = {

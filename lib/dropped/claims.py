@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from lib import models
+from lib import encoders
 from lib.dropped.report import able, by_strategy, learned
 from lib.dropping import STRATEGIES
 from lib.grids import WHOLE
@@ -40,7 +40,7 @@ def _extreme(found: pd.DataFrame, strategy: str, most: Callable) -> tuple[list[b
             if strategy in shared and len(shared) > 1:
                 holds.append(bool(shared[strategy] == most(shared)))
                 ends = {name: loss for name, loss in shared.items() if loss == most(shared)}
-                name = f"{models.title(model)}, " if many else ""
+                name = f"{encoders.title(model)}, " if many else ""
                 told.append(f"{name}k = {k}: {', '.join(ends)}")
     return holds, "; ".join(told)
 
@@ -100,7 +100,7 @@ def _half(found: pd.DataFrame) -> tuple[list[bool], str]:
 
 def _on_par(depth: pd.DataFrame) -> tuple[list[bool], str]:
     """With half of the blocks left: dropped from the top is not far below any distilled model."""
-    half = depth[depth["left"] == depth["model"].map(models.blocks_at_half)]
+    half = depth[depth["left"] == depth["model"].map(encoders.blocks_at_half)]
     mean = half.pivot_table("score", ["model", "task"], "strategy")
     apart = [
         100 * (mean["top"] - mean[kind]).groupby(level="model").mean().dropna()
@@ -143,8 +143,8 @@ EXPECTED = {
 def _objectives(found: pd.DataFrame) -> tuple[list[bool], str]:
     """Half of the blocks gone from the top, a BERT and an XLNet as deep lose differently much."""
     half = _from_top(found, 1 / 2)
-    cells = [half["model"].map(models.blocks).rename("blocks"), half["task"]]
-    lost = half.pivot_table("loss", cells, half["model"].map(models.architecture))
+    cells = [half["model"].map(encoders.blocks).rename("blocks"), half["task"]]
+    lost = half.pivot_table("loss", cells, half["model"].map(encoders.architecture))
     mean = lost.reindex(columns=["bert", "xlnet"]).dropna().groupby("blocks").mean()
     if mean.empty:
         return [], SAME_TASKS
@@ -156,7 +156,7 @@ def _objectives(found: pd.DataFrame) -> tuple[list[bool], str]:
 def _worst(found: pd.DataFrame) -> tuple[list[bool], str]:
     """At every number of blocks, XLNet loses most by another strategy than BERT."""
     mean = by_strategy(found)
-    families = mean.index.get_level_values("model").map(models.architecture)
+    families = mean.index.get_level_values("model").map(encoders.architecture)
     pair = [mean[families == name] for name in ("bert", "xlnet")]
     shared = [k for k in mean if all(part[k].notna().any() for part in pair)]
     worst = {k: [part[k].idxmax()[1] for part in pair] for k in shared}
@@ -208,7 +208,7 @@ def of_tuning(
         Architecture of each model, by its title.
     """
     cells = {
-        (models.title(m), task_title(task)) for (m, task), yes in learned(found).items() if yes
+        (encoders.title(m), task_title(task)) for (m, task), yes in learned(found).items() if yes
     }
     shown = cosine[cosine.index.isin(cells)]
     tests = {"B9": lambda _: _change(shown, families), "B10": lambda _: _again(able(found, every))}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import BertConfig, DistilBertConfig
 
-from lib import cost, dropping, finetune, models, tasks
+from lib import corpora, cost, dropping, encoders, finetune
 from lib.dropped import runs
 from lib.dropped.claims import ROUNDING
 from lib.general import Found
@@ -30,7 +30,7 @@ NEAR = 0.05  # of the whole model: this far from a claim is still at it
 def costs(settings: Profile, run: Run) -> Found:
     """Cost of a model at every depth; one measurement serves all settings of its task."""
     task = runs.task_of(replace(settings, examples=settings.timed), run)
-    device, recipe = models.default_device(), Recipe(epochs=1, batch=settings.batch)
+    device, recipe = encoders.default_device(), Recipe(epochs=1, batch=settings.batch)
     same = [r for r in settings.runs() if (r.model, r.task) == (run.model, run.task)]
     keeps = {other.setting: runs.kept(settings, other) for other in same}
     model, tokenizer = finetune.begin(run.model, task, seed=run.seed, device=device)
@@ -47,7 +47,7 @@ def costs(settings: Profile, run: Run) -> Found:
     return [(other, values[other.setting]) for other in same], runs.made_of(settings, task)
 
 
-def _size(model, tokenizer, keep: Sequence[int], task: tasks.Task, recipe: Recipe) -> dict:
+def _size(model, tokenizer, keep: Sequence[int], task: corpora.Task, recipe: Recipe) -> dict:
     """Parameters, bytes on disk and peak memory of the model at one depth."""
     cut = dropping.smaller(model, keep)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def measured(table: Table) -> pd.DataFrame:
 def _row(run: Run, values: dict, whole: dict) -> dict:
     left, held = values["blocks"] / whole["blocks"], values["memory"]
     row = {
-        "model": models.title(run.model),
+        "model": encoders.title(run.model),
         "k": whole["blocks"] - values["blocks"],
         "blocks": values["blocks"],
         "share": 1 - left,

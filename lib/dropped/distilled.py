@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lib import distil, dropping, general, models, records
+from lib import distil, dropping, encoders, general, records
 from lib.dropped.runs import learn, made_of, task_of
 from lib.general import Found
 from lib.grids import Profile, Run, cut_of
@@ -27,7 +27,7 @@ ABOUT = "distillation.json"
 def distilled(settings: Profile, run: Run) -> Found:
     """Fine-tune the student, or what is left when its top is dropped too."""
     task, (folder, about) = task_of(settings, run), student(settings, run)
-    keep = list(range(models.blocks(folder) - cut_of(run.setting)[1]))
+    keep = list(range(encoders.blocks(folder) - cut_of(run.setting)[1]))
     values = learn(settings, run, task, folder, keep=keep)
     return [(run, values | {"distillation": about})], made_of(settings, task)
 
@@ -35,9 +35,9 @@ def distilled(settings: Profile, run: Run) -> Found:
 def student(settings: Profile, run: Run) -> tuple[Path, dict]:
     """Folder of a model's student, and how it was made; other processes wait while one makes it."""
     sentences, text = general.sample(settings, replace(run, task=settings.distil_on))
-    n, recipe = models.blocks(run.model), replace(distil.RECIPE, epochs=settings.distil_epochs)
+    n, recipe = encoders.blocks(run.model), replace(distil.RECIPE, epochs=settings.distil_epochs)
     keep = dropping.blocks_to_keep("even", n, n // 2)
-    told = [models.digest(models.find(run.model)), keep, asdict(recipe), run.seed, sentences]
+    told = [encoders.digest(encoders.find(run.model)), keep, asdict(recipe), run.seed, sentences]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
     folder = records.results() / settings.name / ".students" / digest
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def student(settings: Profile, run: Run) -> tuple[Path, dict]:
 
 def _make(run: Run, about: dict, texts: tuple, recipe: Recipe, folder: Path) -> None:
     """Write the student and an account of it; the folder appears whole or not at all."""
-    teacher, tokenizer = models.load(run.model)
+    teacher, tokenizer = encoders.load(run.model)
     begun = dropping.smaller(teacher, about["keep"])
     options = {"checkpoint": folder.with_suffix(".safetensors"), "progress": True}
     options |= {"recipe": recipe, "seed": run.seed}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from lib import figures, models
+from lib import encoders, figures
 from lib.dropped.costs import WORK
 from lib.grids import WHOLE
 from lib.report import cell_name, task_title
@@ -80,7 +80,7 @@ def strategy_curves(mean: pd.DataFrame, label: str = "mean loss (points)") -> Fi
                 label=strategy,
             )
         axes.axhline(0, color="0.5", linewidth=1)
-        axes.set(title=models.title(model), xlabel="blocks dropped", ylabel=label)
+        axes.set(title=encoders.title(model), xlabel="blocks dropped", ylabel=label)
         axes.set_xticks(mean.loc[model].dropna(axis="columns", how="all").columns)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figures.finish(figure)
@@ -103,7 +103,7 @@ def top_curves(found: pd.DataFrame) -> Figure:
                 100 * scores["std"].fillna(0),
                 color=f"C{place}",
                 marker=figures.MARKERS[place % len(figures.MARKERS)],
-                label=models.title(model),
+                label=encoders.title(model),
             )
         axes.axhline(
             100 * rows["constant"].mean(), color="0.4", linestyle=":", label="constant answer"

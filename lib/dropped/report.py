@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from lib import dropping, models
+from lib import dropping, encoders
 from lib.grids import WHOLE, Profile, cut_of
 from lib.report import CLEAR, Table, array, indexed, mean_pm, task_title
 
@@ -32,7 +32,7 @@ def kept_table(n_blocks: int, ks: Sequence[int], similarity: Sequence[float]) ->
 def similarity_table(table: Table) -> pd.DataFrame:
     """Similarity of each block's output with its input: one row per model, task and weights."""
     rows = {
-        (models.title(run.model), task_title(run.task), run.setting): values["similarity"]
+        (encoders.title(run.model), task_title(run.task), run.setting): values["similarity"]
         for run, values in table
     }
     return indexed(rows, "model", "task", "weights").rename_axis(columns="block")
@@ -44,7 +44,9 @@ def ladder(table: Table, weights: str = "trained") -> pd.DataFrame:
     Where models differ in depth, a dash stands behind the last block of the shallower one.
     """
     rows = {
-        (models.title(run.model), task_title(run.task)): dropping.most_similar(values["similarity"])
+        (encoders.title(run.model), task_title(run.task)): dropping.most_similar(
+            values["similarity"]
+        )
         for run, values in table
         if run.setting == weights
     }
@@ -75,7 +77,7 @@ def losses(table: Table) -> pd.DataFrame:
                 "task": run.task,
                 "strategy": strategy,
                 "k": k,
-                "share": k / models.blocks(run.model),
+                "share": k / encoders.blocks(run.model),
                 "seed": run.seed,
                 "score": values["score"],
                 "loss": 100 * (whole[cell] - values["score"]),
@@ -102,7 +104,7 @@ def grid_table(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
         for task in settings.tuned_on:
             here = found[(found["model"] == model) & (found["task"] == task)]
             whole = here[here["strategy"] == WHOLE]
-            rows[models.title(model), task_title(task)] = {
+            rows[encoders.title(model), task_title(task)] = {
                 "runs in": f"{len(here)} of {len(settings.cuts(model)) * len(settings.restarts)}",
                 "whole model": mean_pm(100 * whole["score"]),
                 "constant answer": mean_pm(100 * whole["constant"].drop_duplicates()),
@@ -128,7 +130,7 @@ def by_task(settings: Profile, found: pd.DataFrame) -> pd.DataFrame:
             same = found[(found["model"] == model) & (found["strategy"] == strategy)]
             same = same[same["k"] == k]
             cells = {t: mean_pm(100 * same[same["task"] == t]["score"]) for t in settings.tuned_on}
-            name = (models.title(model), strategy, k)
+            name = (encoders.title(model), strategy, k)
             rows[name] = {task_title(task): cell for task, cell in cells.items()}
     frame = pd.DataFrame(rows).T
     return frame.rename_axis(["model", "strategy", "k"])
@@ -143,7 +145,7 @@ def can_go(found: pd.DataFrame, tolerances: Sequence[float]) -> pd.DataFrame:
     top = found[found["strategy"].isin(["top", WHOLE])]
     mean = top.pivot_table(index=["model", "task"], columns="k", values="loss", sort=False)
     rows = {
-        (models.title(model), task_title(task)): {
+        (encoders.title(model), task_title(task)): {
             f"{points:g} point{'s' * (points != 1)}": _run_length(line.dropna() <= points)
             for points in tolerances
         }
@@ -188,7 +190,7 @@ def change_table(table: Table, measure: str) -> pd.DataFrame:
     rows: dict[tuple, list] = {}
     for run, values in table:
         if run.setting == WHOLE:
-            cell = (models.title(run.model), task_title(run.task))
+            cell = (encoders.title(run.model), task_title(run.task))
             rows.setdefault(cell, []).append(array(values[measure]))
     means = {cell: np.mean(seeds, axis=0) for cell, seeds in rows.items()}
     return indexed(means, "model", "task").rename_axis(columns="layer")
@@ -221,7 +223,7 @@ def frozen_table(found: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for (model, task), cell in found.groupby(["model", "task"], sort=False):
         frozen = cell[cell["strategy"] == "frozen"]
-        rows[models.title(model), task_title(task)] = {
+        rows[encoders.title(model), task_title(task)] = {
             "blocks frozen": ", ".join(map(str, frozen["k"].unique())) or "–",
             "frozen": mean_pm(100 * frozen["score"]),
             "whole": mean_pm(100 * cell[cell["strategy"] == WHOLE]["score"]),
@@ -234,7 +236,7 @@ def across(found: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     rows = {}
     for (model, task, k), cell in found.groupby(["model", "task", "k"], sort=False):
         scores = {name: mean_pm(100 * cell[cell["strategy"] == name]["score"]) for name in order}
-        rows[models.title(model), task_title(task), k] = scores
+        rows[encoders.title(model), task_title(task), k] = scores
     return indexed(rows, "model", "task", "k")
 
 
@@ -257,8 +259,8 @@ def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
     rows, there = [], set(dropped["model"])
     for row in dropped.to_dict("records"):
         above = parent(row["model"], there)
-        kind = models.title(row["model"]) if above else row["strategy"]
-        left = models.blocks(row["model"]) - row["k"]
+        kind = encoders.title(row["model"]) if above else row["strategy"]
+        left = encoders.blocks(row["model"]) - row["k"]
         if not above or row["strategy"] in (WHOLE, "top"):
             rows.append(row | {"model": above or row["model"], "kind": kind, "left": left})
     for run, values in students:
@@ -271,7 +273,7 @@ def by_depth(dropped: pd.DataFrame, students: Table) -> pd.DataFrame:
 
 def parent(name: str, there: set[str]) -> str | None:
     """The model that another was distilled from, if it is there."""
-    known = models.MODELS.get(name)
+    known = encoders.MODELS.get(name)
     return known.parent if known and known.parent in there else None
 
 
@@ -279,11 +281,11 @@ def at_half(found: pd.DataFrame) -> pd.DataFrame:
     """Scores of all kinds at half of the blocks, beside the whole model's."""
     rows = {}
     for (model, task), cell in found.groupby(["model", "task"], sort=False):
-        half = cell["left"] == models.blocks_at_half(model)
+        half = cell["left"] == encoders.blocks_at_half(model)
         shown = cell[half | (cell["kind"] == WHOLE)]
         kinds = shown.groupby("kind", sort=False)["score"]
         scores = {kind: mean_pm(100 * score) for kind, score in kinds}
-        rows[models.title(model), task_title(task)] = scores
+        rows[encoders.title(model), task_title(task)] = scores
     return indexed(rows, "model", "task").fillna("–")
 
 
@@ -292,7 +294,7 @@ def distillations(students: Table) -> pd.DataFrame:
     rows = {}
     for run, values in students:
         made = values["distillation"]
-        rows[models.title(run.model), run.seed] = {
+        rows[encoders.title(run.model), run.seed] = {
             "starts from blocks": ", ".join(map(str, made["keep"])),
             "text": task_title(made["text"]),
             "tokens": f"{made['tokens']:,}",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import dropping, finetune, general, models, records, tasks, training
+from lib import corpora, dropping, encoders, finetune, general, records, training
 from lib.general import Found
 from lib.grids import WHOLE, Profile, Run, cut_of
 from lib.recipes import RELEASED, Recipe
 
 
-def task_of(settings: Profile, run: Run) -> tasks.Task:
+def task_of(settings: Profile, run: Run) -> corpora.Task:
     """The run's task, each of its parts cut to the profile's number of examples."""
     task = general.load_task(run.task, settings.root(), run.seed)
     most = settings.examples
@@ -33,7 +33,7 @@ def similarity(settings: Profile, run: Run) -> Found:
 
 def kept(settings: Profile, run: Run) -> list[int]:
     """Blocks that a run's setting keeps, such as those of ``top 2``."""
-    total = models.blocks(run.model)
+    total = encoders.blocks(run.model)
     if run.setting == WHOLE:
         return list(range(total))
     strategy, k = cut_of(run.setting)
@@ -57,7 +57,7 @@ def dropped(settings: Profile, run: Run) -> Found:
     return served, made_of(settings, task)
 
 
-def learn(settings: Profile, run: Run, task: tasks.Task, model, *, keep=None, **changes) -> dict:
+def learn(settings: Profile, run: Run, task: corpora.Task, model, *, keep=None, **changes) -> dict:
     """Fine-tune some blocks of a model by the profile's recipe; the values of the run's record."""
     recipe, file = recipe_of(settings, **changes), checkpoint(settings, run)
     options = {"recipe": recipe, "seed": run.seed, "checkpoint": file, "progress": True}
@@ -69,24 +69,24 @@ def recipe_of(settings: Profile, **changes) -> Recipe:
     return Recipe(settings.learning_rate, settings.epochs, settings.batch, **changes)
 
 
-def judged(values: dict, task: tasks.Task) -> dict:
+def judged(values: dict, task: corpora.Task) -> dict:
     """Scores with the task's own metric as ``score``, and a constant answer's beside it."""
     return values | {"score": next(iter(values.values())), "constant": constant(task)}
 
 
-def made_of(settings: Profile, task: tasks.Task) -> dict:
+def made_of(settings: Profile, task: corpora.Task) -> dict:
     """What made a fine-tuning run, for its provenance."""
-    device = models.default_device()
+    device = encoders.default_device()
     precision = training.products(device, recipe_of(settings).precision)
     made = {"data": task.digest, "source": task.source}
     return made | {"device": device, "precision": precision}
 
 
-def constant(task: tasks.Task) -> float:
+def constant(task: corpora.Task) -> float:
     """Best score on the test part of giving one and the same answer: no model at all."""
     gold = [label for _, label in task.test]
     answers = task.labels or (float(np.mean(gold)),)
-    return max(next(iter(tasks.score(task, [a] * len(gold), gold).values())) for a in answers)
+    return max(next(iter(corpora.score(task, [a] * len(gold), gold).values())) for a in answers)
 
 
 def checkpoint(settings: Profile, run: Run) -> Path:

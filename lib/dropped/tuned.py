@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib import activations, dropping, finetune, models
+from lib import activations, dropping, encoders, finetune
+from lib.corpora import Task
 from lib.dropped.runs import checkpoint, judged, learn, made_of, recipe_of, task_of
 from lib.general import Found
 from lib.grids import WHOLE, Profile, Run, cut_of
 from lib.similarity import Moments, linear_cka
-from lib.tasks import Task
 
 COMPARED = 2000  # sentences of the training part at most, on which layers are compared
 
@@ -33,7 +33,7 @@ def tuning(settings: Profile, run: Run) -> Found:
 def _whole(settings: Profile, run: Run, task: Task, _: int) -> list[tuple[Run, dict]]:
     """Everything that needs the tuned model and no further training."""
     model, tokenizer, values = _tuned(settings, run, task)
-    compared = compare(models.load(run.model)[0], model, tokenizer, task)
+    compared = compare(encoders.load(run.model)[0], model, tokenizer, task)
     found = [(replace(run, experiment="dropping", setting=WHOLE), values)]
     found.append((replace(run, setting=WHOLE), values | compared))
     for setting in _settings(settings, run, "after"):

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib import batches, dropping, models, profiles, tasks
+from lib import batches, corpora, dropping, encoders, profiles
 from lib.dropped.report import parent
 from lib.errors import one_of, within
 from lib.grids import WHOLE
@@ -83,7 +83,7 @@ def accept(
     within("steps", steps, 1, 10_000)
     within("seed", seed, 0, 2**32 - 1)
     for name in names:
-        one_of(f"architecture of {name}", models.architecture(name), OBJECTIVES)
+        one_of(f"architecture of {name}", encoders.architecture(name), OBJECTIVES)
     return Choice(names, **chosen, tuned=tuned, held=held, steps=steps, seed=seed)
 
 
@@ -112,11 +112,11 @@ def losses(choice: Choice, device=None) -> pd.DataFrame:
 
 
 def _of_model(choice: Choice, name: str, device) -> Iterator[dict]:
-    model = given.speaker(name).to(device or models.default_device())
-    data = read(ship.tokenizer_in(models.find(name)), choice.held)
+    model = given.speaker(name).to(device or encoders.default_device())
+    data = read(ship.tokenizer_in(encoders.find(name)), choice.held)
     cuts = _cuts(choice, run.plain(model), data.tokenizer)
     most = max(k for _, k, _ in cuts)
-    for strategy, k, keep in tqdm(cuts, desc=models.title(name), unit="cut"):
+    for strategy, k, keep in tqdm(cuts, desc=encoders.title(name), unit="cut"):
         smaller = dropping.smaller(model, keep)
         row = {"model": name, "strategy": strategy, "k": k, "left": len(keep)}
         row |= {"said": _loss(smaller, data), "tuned": np.nan}
@@ -128,7 +128,7 @@ def _of_model(choice: Choice, name: str, device) -> Iterator[dict]:
 def _cuts(choice: Choice, model, tokenizer) -> list[tuple[str, int, list[int]]]:
     """The whole model, and what each strategy keeps of it."""
     total = dropping.n_blocks(model)
-    words = [words for words, _ in tasks.load(text.EMBEDDED).train[:MEASURED]]
+    words = [words for words, _ in corpora.load(text.EMBEDDED).train[:MEASURED]]
     encoded = batches.encode(model.base_model, tokenizer, words, level="word")
     similarity = dropping.block_similarity(model.base_model, tokenizer, encoded).tolist()
     ks = dict.fromkeys(max(1, round(share * total)) for share in choice.drops)
@@ -164,9 +164,9 @@ def side_by_side(found: pd.DataFrame) -> pd.DataFrame:
     for row in found.dropna(subset="tuned").to_dict("records"):
         model, what = parent(row["model"], there) or row["model"], row["strategy"]
         if model != row["model"]:
-            what = f"{models.title(row['model'])}, {what}"
+            what = f"{encoders.title(row['model'])}, {what}"
         cell = {"at once": f"{row['said']:.2f}", "after tuning": f"{row['tuned']:.2f}"}
-        rows[models.title(model), what, row["left"]] = cell
+        rows[encoders.title(model), what, row["left"]] = cell
     return indexed(rows, "model", "what", "blocks").sort_index(level="model", sort_remaining=False)
 
 
@@ -178,8 +178,8 @@ def told(found: pd.DataFrame) -> str:
         above = parent(child, set(found["model"]))
         if strategy == WHOLE and (above, "top", left) in tuned:
             said.append(
-                f"After tuning, {models.title(child)} stands at {loss:.2f} nats, and "
-                f"{models.title(above)} with as many blocks left, cut from the top, at "
+                f"After tuning, {encoders.title(child)} stands at {loss:.2f} nats, and "
+                f"{encoders.title(above)} with as many blocks left, cut from the top, at "
                 f"{tuned[above, 'top', left]:.2f}."
             )
     return " ".join(said) or "No distilled model stands beside its parent at the same depth here."
@@ -189,4 +189,4 @@ def provenance(choice: Choice, device) -> pd.DataFrame:
     """Models, text, device and versions."""
     about = {"models": ", ".join(choice.models), "text": f"{given.PYTHON[0]} ({given.PYTHON[1]})"}
     about |= {"seed": str(choice.seed)}
-    return this_run(about, torch.device(device or models.default_device()))
+    return this_run(about, torch.device(device or encoders.default_device()))

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lib import dropping, finetune
+from lib.corpora import Task
 from lib.recipes import Recipe
 from lib.records import ROOT
-from lib.tasks import Task
 
 ENCODER = "all-minilm-l6-v2"
 TABLES = {

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from lib import dropping, models, profiles
+from lib import dropping, encoders, profiles
+from lib.corpora import Task
 from lib.errors import BadInput, one_of, within
 from lib.model_table import FAMILIES
 from lib.own import example, labelled
 from lib.recipes import RELEASED, Recipe
-from lib.tasks import Task
 
 HEAD = "ForSequenceClassification"
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -144,18 +144,18 @@ def classes_of(model: str) -> tuple[str, ...]:
     Raises
     ------
     BadInput
-        As :func:`lib.models.find`, and for a model that is no classifier of sentences, has no
+        As :func:`lib.encoders.find`, and for a model that is no classifier of sentences, has no
         tokenizer beside it, or no blocks that could be dropped.
     """
-    folder = models.find(model)
+    folder = encoders.find(model)
     _check_kind(model, folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     names = [config.id2label.get(number) for number in range(config.num_labels)]
     faults = {
         "shares one block among all layers (ALBERT), so dropping blocks does not make it smaller": (
-            models.family(config).blocks is None
+            encoders.family(config).blocks is None
         ),
-        "has one block, and one must stay": models.blocks(folder) < 2,
+        "has one block, and one must stay": encoders.blocks(folder) < 2,
         "gives several labels to one text; one is supported": (
             config.problem_type == "multi_label_classification"
         ),
@@ -191,4 +191,4 @@ def load(request: Request):
     """Model with its head, and tokenizer; the example's model is made here."""
     if request.example:
         example.make_model()
-    return models.load(request.model, head=len(request.task.labels) or 1)
+    return encoders.load(request.model, head=len(request.task.labels) or 1)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.corpora import Task
 from lib.errors import BadInput, one_of
 from lib.files import Reading
 from lib.metrics import METRICS
-from lib.tasks import Task
 
 LEAST = 50  # different texts of a file, so that each part has ten
 SHARES = (0.6, 0.8)  # where train ends, and dev

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import dropping, finetune, models, records
+from lib import dropping, encoders, finetune, records
+from lib.corpora import Task
 from lib.own import example, smaller
 from lib.own.given import Request
 from lib.report import this_run
-from lib.tasks import Task
 
 PARTS = ("train", "dev", "test")
 
@@ -75,8 +75,8 @@ def measured(request: Request, model, tokenizer, folder: Path) -> dict:
     """What is compared of a model: blocks, parameters, disk (MB), scores on dev and test."""
     return {
         "blocks": dropping.n_blocks(model),
-        "parameters": models.n_parameters(model),
-        "disk (MB)": models.stored_bytes(folder) / 1e6,
+        "parameters": encoders.n_parameters(model),
+        "disk (MB)": encoders.stored_bytes(folder) / 1e6,
         "score on dev": 100 * smaller.score(request, model, tokenizer, "dev"),
         "score on test": 100 * smaller.score(request, model, tokenizer, "test"),
     }
@@ -122,7 +122,7 @@ def lines(out: Path | None) -> str:
 def provenance(request: Request, model) -> pd.DataFrame:
     """Model, data, device and versions."""
     about = {
-        "model": "the example's" if request.example else models.title(request.model),
+        "model": "the example's" if request.example else encoders.title(request.model),
         "text": request.task.source,
         "digest of the text": request.task.digest[:12],
     }

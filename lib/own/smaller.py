@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lib import dropping, finetune, models
+from lib import dropping, encoders, finetune
 from lib.own.given import Request
 
 
@@ -116,7 +116,7 @@ def smallest(descended: pd.DataFrame) -> tuple[int, ...] | None:
 
 def place(request: Request, keep: Sequence[int]) -> Path:
     """Where one fine-tuned cut is kept until the end, named by all that decides its weights."""
-    weights = models.digest(models.find(request.model))
+    weights = encoders.digest(encoders.find(request.model))
     told = [weights, list(keep), asdict(request.recipe), request.seed, request.task.train]
     return request.work / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
@@ -137,7 +137,7 @@ def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
         fresh = folder.with_suffix(".part")
         shutil.rmtree(fresh, ignore_errors=True)
         dropping.save(learner, tokenizer, fresh).replace(folder)
-    return models.load(folder, head=model.config.num_labels, device=model.device)[0]
+    return encoders.load(folder, head=model.config.num_labels, device=model.device)[0]
 
 
 def finish(request: Request, keep: Sequence[int] | None) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lib import models
+from lib import encoders
 from lib.errors import BadInput, within
 from lib.pretrain import run, shapes, ship, text
 from lib.pretrain.ship import About
@@ -59,7 +59,7 @@ def accept(
     within("every", every, 1, 10_000_000)
     next(text.paragraphs(corpus), None)
     run.check_teacher(architecture, teacher)
-    if teacher is not None and models.architecture(teacher) != "bert":
+    if teacher is not None and encoders.architecture(teacher) != "bert":
         raise BadInput(f"teacher {teacher!r} is no BERT")
     if corpus == text.EMBEDDED:
         source, licence = source or PYTHON[0], licence or PYTHON[1]
@@ -76,7 +76,7 @@ def read(about: About, vocabulary: int, teacher: str | None, out: str | None) ->
     if teacher is None:
         tokenizer = ship.tokenizer(out, about.architecture, about.corpus, vocabulary)
     else:
-        tokenizer = run.childs(ship.tokenizer_in(models.find(teacher)))
+        tokenizer = run.childs(ship.tokenizer_in(encoders.find(teacher)))
     return run.read(about.corpus, tokenizer, about.steps * run.RECIPE.batch)
 
 
@@ -100,10 +100,10 @@ def speaker(folder: str | Path) -> torch.nn.Module:
     BadInput
         If it has no such head, as most models that were tuned on something have none.
     """
-    kind, options = shapes.BUILDS[models.architecture(folder)].kind, {"dtype": "float32"}
+    kind, options = shapes.BUILDS[encoders.architecture(folder)].kind, {"dtype": "float32"}
     options |= {"local_files_only": True, "output_loading_info": True}
-    with models.quiet():
-        model, found = kind.from_pretrained(models.find(folder), **options)
+    with encoders.quiet():
+        model, found = kind.from_pretrained(encoders.find(folder), **options)
     if found["missing_keys"]:
         raise BadInput(f"model {str(folder)!r} has no head that predicts words")
     return model.eval()

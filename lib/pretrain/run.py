@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import dropping, models
+from lib import dropping, encoders
 from lib.batches import Batch
 from lib.errors import BadInput, one_of, within
 from lib.pretrain import measure, objectives, shapes, text, vocabulary
@@ -144,7 +144,7 @@ def train(
     """
     shape, tokenizer = shapes.MINIATURES[architecture], data.tokenizer
     check_teacher(architecture, teacher)
-    device = torch.device(device or models.default_device())
+    device = torch.device(device or encoders.default_device())
     if teacher is not None:
         plain(teacher.to(device))
     begun = _begun(architecture, data, width=width, blocks=blocks, seed=seed, teacher=teacher)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from lib import models, records
+from lib import encoders, records
 from lib.pretrain import run, shapes
 
 WEIGHTS, LOG, CARD = "model.safetensors", "training.json", "README.md"
@@ -87,8 +87,8 @@ def card(model, tokenizer, folder: Path, about: About, account: dict) -> str:
     )
     parts = [
         f"# {shape.model.title}",
-        f"A small {shape.model.family} of {models.blocks(folder)} blocks, {about.width} wide, with "
-        f"{models.n_parameters(model):,} parameters{taught}; stored in half precision. It is made "
+        f"A small {shape.model.family} of {encoders.blocks(folder)} blocks, {about.width} wide, "
+        f"with {encoders.n_parameters(model):,} parameters{taught}; stored in half precision. It is made "
         "for trying out how redundant layers and neurons are, on a laptop.",
         f"- Text: {about.source}. Licence of the text: {about.licence}.",
         f"- Tokenizer: {len(tokenizer):,} pieces, trained on the same text.",

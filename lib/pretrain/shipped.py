@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib import figures, models, profiles, records
+from lib import encoders, figures, profiles, records
 from lib.pretrain import given, measure, shapes, ship, text
 from lib.pretrain.run import LENGTH
 from lib.probing.report import best_alone, percent
@@ -20,18 +20,18 @@ PROBED = ("pos", "chunk")  # tasks on which the records of their probes are show
 
 def log(name: str) -> dict:
     """What was noted while a miniature was pretrained, see :func:`lib.pretrain.ship.save`."""
-    return json.loads((models.find(name) / ship.LOG).read_text())
+    return json.loads((encoders.find(name) / ship.LOG).read_text())
 
 
 def learned() -> pd.DataFrame:
     """Size and training of every miniature, and its last loss beside what counting words gives."""
     rows = {}
     for name in NAMES:
-        told, folder = log(name), models.find(name)
+        told, folder = log(name), encoders.find(name)
         last, counted = told["log"][-1], told["entropies"]
-        rows[models.title(name)] = {
-            "blocks": models.blocks(name),
-            "MB": f"{models.stored_bytes(folder) / 1e6:.1f}",
+        rows[encoders.title(name)] = {
+            "blocks": encoders.blocks(name),
+            "MB": f"{encoders.stored_bytes(folder) / 1e6:.1f}",
             "steps": f"{told['steps']:,}",
             "loss (nats)": f"{last['loss']:.2f}",
             "accuracy": f"{last['accuracy']:.1%}",
@@ -49,7 +49,7 @@ def curves() -> Figure:
         noted = pd.DataFrame(told["log"])
         gained = told["entropies"]["unigram"] - noted["loss"]
         style = {"marker": figures.MARKERS[place], "markersize": 4}
-        axes.plot(noted["step"], gained, label=models.title(name), **style)
+        axes.plot(noted["step"], gained, label=encoders.title(name), **style)
     axes.axhline(0, color="0.3", linestyle=":", label="unigram: how often words occur")
     axes.set(xlabel="step", ylabel="held-out loss below unigram (nats)")
     figure.legend(loc="outside lower center", ncols=2)
@@ -64,7 +64,7 @@ def elsewhere(rows: int = 256) -> pd.DataFrame:
     found = {}
     for name in NAMES:
         speaker = given.speaker(name)
-        shape, tokenizer = shapes.MINIATURES[name], ship.tokenizer_in(models.find(name))
+        shape, tokenizer = shapes.MINIATURES[name], ship.tokenizer_in(encoders.find(name))
         packed = text.pack(tokenizer, text.paragraphs(text.EMBEDDED), LENGTH, rows)
         encoded = text.encoded(packed, tokenizer)
         twin = shapes.twin(speaker)
@@ -73,7 +73,7 @@ def elsewhere(rows: int = 256) -> pd.DataFrame:
             held = measure.held_out(model, tokenizer, encoded, shape.objective)
             row[f"{what}: loss"] = held["loss"]
             row[f"{what}: accuracy"] = held["accuracy"]
-        found[models.title(name)] = row
+        found[encoders.title(name)] = row
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("miniature")
 
 
@@ -83,7 +83,7 @@ def known() -> pd.DataFrame:
     table = list(records.read(profiles.get("small", "layer_probes", **chosen)))
     rows: dict[tuple, dict] = {}
     for (model, task, weights), values in cells_of(table):
-        row = rows.setdefault((models.title(model), task_title(task)), {})
+        row = rows.setdefault((encoders.title(model), task_title(task)), {})
         if weights == "random":
             row["random twin"] = best_alone(values)["its score"]
             continue

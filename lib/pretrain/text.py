@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import tasks
+from lib import corpora
 from lib.batches import Encoded
 from lib.errors import BadInput
 
@@ -33,7 +33,7 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
         If it is no file or folder of text.
     """
     if corpus == EMBEDDED:
-        yield from (" ".join(words) for words, _ in tasks.load(EMBEDDED).train)
+        yield from (" ".join(words) for words, _ in corpora.load(EMBEDDED).train)
         return
     files = [_lines(file) for file in _files(Path(corpus))]
     while files:

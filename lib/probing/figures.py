@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, PercentFormatter, StrMethodFormatter
 
-from lib import figures, models
+from lib import encoders, figures
 from lib.probing.rankings import KEPT
 from lib.probing.steps import STEPS
 from lib.report import Table, array, cell_name, cells_of
@@ -142,7 +142,7 @@ def overlap_maps(found: pd.DataFrame, expected: float) -> Figure:
             axes.text(column, row, text, ha="center", va="center", color=tone, fontsize=8)
         axes.set_yticks(range(len(names)), names)
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
-        axes.set_title(f"{models.title(model)} (by chance {expected:.2f})")
+        axes.set_title(f"{encoders.title(model)} (by chance {expected:.2f})")
         axes.grid(False)
         figure.colorbar(image, ax=axes, label="Jaccard index", shrink=0.8)
     return figures.finish(figure)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lib import models
+from lib import encoders
 from lib.probe_training import PROTOCOLS
 from lib.probing.rows import PARTS
 from lib.report import CLEAR, Table, array, cells_of, indexed, left_out, mean_pm, task_title
@@ -52,7 +52,7 @@ def needed_table(found: pd.DataFrame) -> pd.DataFrame:
     """Layers needed at each tolerance, and the points lost on test: rows (model, task)."""
     rows: dict[tuple, dict] = {}
     for (model, task, tolerance), cell in found.groupby(["model", "task", "tolerance"], sort=False):
-        row = rows.setdefault((models.title(model), task_title(task)), {})
+        row = rows.setdefault((encoders.title(model), task_title(task)), {})
         row[f"{tolerance:g} %: up to layer"] = ", ".join(map(str, sorted(set(cell["layer"]))))
         row[f"{tolerance:g} %: points lost"] = mean_pm(cell["lost"])
     return indexed(rows, "model", "task")
@@ -66,7 +66,7 @@ def floors_table(table: Table) -> pd.DataFrame:
     """
     rows: dict[tuple, dict] = {}
     for (model, task, weights), values in cells_of(table):
-        row = rows.setdefault((models.title(model), task_title(task)), {})
+        row = rows.setdefault((encoders.title(model), task_title(task)), {})
         oracle = [v["together"]["test"][-1] for v in values]
         if weights == "random":
             row["random twin"] = percent(oracle)
@@ -115,7 +115,9 @@ def protocols_table(table: Table) -> pd.DataFrame:
         by_name = {n: np.array([v["oracle"][n]["test"] for v in values]) for n in PROTOCOLS}
         apart = 100 * (by_name["corrected"] - by_name["official"])
         row = {name: percent(scores) for name, scores in by_name.items()}
-        rows[models.title(model), task_title(task), weights] = row | {"difference": mean_pm(apart)}
+        rows[encoders.title(model), task_title(task), weights] = row | {
+            "difference": mean_pm(apart)
+        }
     return indexed(rows, "model", "task", "weights")
 
 

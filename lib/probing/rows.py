@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from lib import activations, finetune, general, models, tasks
+from lib import activations, corpora, encoders, finetune, general
 from lib.dropped import runs
 from lib.grids import Profile, Run
 from lib.probing import clock
@@ -47,7 +47,7 @@ class Labelled:
         :func:`lib.probing.clock.passes`. Empty for random weights.
     """
 
-    task: tasks.Task
+    task: corpora.Task
     rows: dict[str, Tensor]
     labels: dict[str, list]
     words: dict[str, list[str]]
@@ -81,18 +81,18 @@ def labelled(settings: Profile, run: Run) -> Labelled:
     return Labelled(task, rows, labels, words, layers, own, notes, passes)
 
 
-def _read(model, tokenizer, task: tasks.Task, options: dict) -> tuple[dict[str, Tensor], Counter]:
+def _read(model, tokenizer, task: corpora.Task, options: dict) -> tuple[dict[str, Tensor], Counter]:
     """Rows (N, D) of all parts of a task, and what was noted."""
     rows, notes = {}, Counter()
     for part in PARTS:
         sentences = [sentence for sentence, _ in getattr(task, part)]
         found = activations.extract(model, tokenizer, sentences, progress=True, **options)
-        rows[part] = found.rows.flatten(1).to(models.default_device())
+        rows[part] = found.rows.flatten(1).to(encoders.default_device())
         notes += found.notes
     return rows, notes
 
 
-def cut(settings: Profile, task: tasks.Task) -> tasks.Task:
+def cut(settings: Profile, task: corpora.Task) -> corpora.Task:
     """A task of words, each part cut to the profile's number; training sentences are drawn."""
     most = settings.probed_words
     train = general.drawn(settings, task, DRAWN, most)
@@ -100,7 +100,7 @@ def cut(settings: Profile, task: tasks.Task) -> tasks.Task:
     return replace(task, train=train, dev=dev, test=test)
 
 
-def _model(settings: Profile, run: Run, task: tasks.Task) -> tuple:
+def _model(settings: Profile, run: Run, task: corpora.Task) -> tuple:
     """The model that reads a task, its tokenizer, and the score of its own head if it has one."""
     if run.setting == "random" or general.level(task) == "word":
         return *general.load_model(run), None

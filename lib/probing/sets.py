@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from lib import models
+from lib import encoders
 from lib.probing.rankings import KEPT
 from lib.probing.report import able
 from lib.report import Table, Test, array, claim_table, indexed, mean_pm, task_title
@@ -61,7 +61,7 @@ def _smallest(run, values: dict, tolerance: float) -> dict:
 def smallest_table(found: pd.DataFrame) -> pd.DataFrame:
     """Size of the smallest set, what goes, and what it costs: rows (model, task), over seeds."""
     rows = {
-        (models.title(model), task_title(task)): {
+        (encoders.title(model), task_title(task)): {
             "neurons": ", ".join(f"{size:,}" for size in sorted(set(cell["size"]))),
             "of": f"{cell['neurons'].iloc[0]:,}",
             "can go": f"{cell['removed'].mean():.0%}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib import models
+from lib import encoders
 from lib.probing.report import able
 from lib.report import Table, array, claim_table, indexed, mean_pm, task_title
 
@@ -82,7 +82,7 @@ def _cells(found: pd.DataFrame):
     keys = ["model", "task", "tolerance", "clusters"]
     for (model, task, tolerance, clusters), cell in found.groupby(keys, sort=False):
         used = "LS, CC, FS" if clusters else "LS, FS"
-        yield (models.title(model), task_title(task), f"{tolerance:g} %", used), clusters, cell
+        yield (encoders.title(model), task_title(task), f"{tolerance:g} %", used), clusters, cell
 
 
 def savings_table(found: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib import models
+from lib import encoders
 from lib.probing.report import TOLERANCES, able
 from lib.report import Table, claim_table, indexed, mean_pm, task_title
 
@@ -68,7 +68,7 @@ def threshold_table(found: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for (model, task), cell in highest(found).groupby(["model", "task"], sort=False):
         every = found[(found["model"] == model) & (found["task"] == task)]
-        rows[models.title(model), task_title(task)] = {
+        rows[encoders.title(model), task_title(task)] = {
             "highest threshold": ", ".join(f"{t:g}" for t in sorted(set(cell["threshold"]))),
             "redundant": f"{cell['redundant'].mean():.0%}",
             "score": mean_pm(cell["closest"]),

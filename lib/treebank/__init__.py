@@ -1,7 +1,7 @@
 """The embedded treebank: annotated English from a seed, so that the book runs without any data.
 
 Last step of the embedded data: :mod:`.lexicon` -> :mod:`.phrases` -> :mod:`.clauses` ->
-:mod:`.sampler` -> treebank, the only one of them that :mod:`lib.tasks` calls. A grammar writes a
+:mod:`.sampler` -> treebank, the only one of them that :mod:`lib.corpora` calls. A grammar writes a
 sentence, and from its derivation every gold label is read: parts of speech, chunks, CCG
 supertags and semantic tags (the schemes are described in :mod:`.phrases`). The same grammar
 writes the sentence pairs of the GLUE-shaped tasks (:mod:`.pairs`).

@@ -7,23 +7,23 @@ import math
 import numpy as np
 import pytest
 
-from lib import files, sources, tasks
+from lib import corpora, files, sources
 from lib.errors import BadInput
 from lib.task_table import TaskInfo
 
-ROOT = tasks.data_root()
+ROOT = corpora.data_root()
 needs_data = [
     pytest.mark.data,
     pytest.mark.skipif(ROOT is None, reason="no data root: set REDUNDANCY_DATA to its folder"),
 ]
-EMBEDDED = [name for name, info in tasks.TASKS.items() if "embedded" in info.sources]
-IN_FOLDER = [name for name, info in tasks.TASKS.items() if "folder" in info.sources]
-ON_HUB = [name for name, info in tasks.TASKS.items() if "hub" in info.sources]
+EMBEDDED = [name for name, info in corpora.TASKS.items() if "embedded" in info.sources]
+IN_FOLDER = [name for name, info in corpora.TASKS.items() if "folder" in info.sources]
+ON_HUB = [name for name, info in corpora.TASKS.items() if "hub" in info.sources]
 
 
-def check_contract(task: tasks.Task):
+def check_contract(task: corpora.Task):
     """What every consumer relies on, whatever the source."""
-    info = tasks.TASKS[task.name]
+    info = corpora.TASKS[task.name]
     assert (task.title, task.kind, task.metric) == (info.title, info.kind, info.metric)
     assert len(task.digest) == 64 and all(count > 0 for count in task.skipped.values())
     for text, label in task.train + task.dev + task.test:
@@ -47,42 +47,42 @@ def check_contract(task: tasks.Task):
 
 
 def test_table_names_what_the_library_has():
-    for name, info in tasks.TASKS.items():
+    for name, info in corpora.TASKS.items():
         assert name == info.name and name.isalnum() and name.islower()
         assert info.sources, f"{name} can be loaded from nowhere"
-        assert info.metric in tasks.METRICS or (info.kind == "text" and not info.metric)
+        assert info.metric in corpora.METRICS or (info.kind == "text" and not info.metric)
         assert info.kind in {"tagging", "sentence", "pair", "text"}
         assert bool(info.parts) == ("folder" in info.sources) == bool(info.read)
 
 
 def test_unknown_names_and_sources_are_refused_with_what_is_valid():
     with pytest.raises(BadInput, match=r"task 'poss' is not known; valid: pos, chunk"):
-        tasks.load("poss")
+        corpora.load("poss")
     with pytest.raises(BadInput, match=r"'wikitext2' has no embedded source; it has a folder"):
-        tasks.load("wikitext2")
+        corpora.load("wikitext2")
     with pytest.raises(BadInput, match=r"'pos' has no hub source; it has root=None .embedded. or"):
-        tasks.load("pos", root="hub")
+        corpora.load("pos", root="hub")
     with pytest.raises(BadInput, match=r"'topics' has no folder source"):
-        tasks.load("topics", root="somewhere")
+        corpora.load("topics", root="somewhere")
     with pytest.raises(BadInput, match=r"'somewhere' has no folder glue/RTE or RTE"):
-        tasks.load("rte", root="somewhere")
+        corpora.load("rte", root="somewhere")
 
 
 def test_data_root_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("REDUNDANCY_DATA", str(tmp_path))
-    assert tasks.data_root() == tmp_path
+    assert corpora.data_root() == tmp_path
     monkeypatch.setenv("REDUNDANCY_DATA", str(tmp_path / "none"))
     with pytest.raises(BadInput, match="REDUNDANCY_DATA names"):
-        tasks.data_root()
+        corpora.data_root()
 
 
 # --- splits ---------------------------------------------------------------------------------------
 
 
 def test_official_split_is_the_released_one():
-    train, dev = tasks.official_split(10)
+    train, dev = corpora.official_split(10)
     assert train.tolist() == [4, 7, 1, 3, 8, 9, 5, 6, 0] and dev.tolist() == [2]
-    train, dev = tasks.official_split(2490)
+    train, dev = corpora.official_split(2490)
     assert (len(train), len(dev)) == (2241, 249)
     assert train[:5].tolist() == [1908, 1805, 670, 127, 2372]
     assert dev[:3].tolist() == [2391, 1356, 1467]
@@ -93,7 +93,7 @@ def test_official_split_leaves_the_global_generator_alone():
     np.random.seed(3)
     expected = np.random.rand(4)
     np.random.seed(3)
-    tasks.official_split(100)
+    corpora.official_split(100)
     assert np.array_equal(np.random.rand(4), expected)
 
 
@@ -102,25 +102,25 @@ def test_official_split_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_task_keeps_the_contract(name):
-    task = tasks.load(name)
+    task = corpora.load(name)
     check_contract(task)
     inputs = [repr(text) for text, _ in task.train + task.dev + task.test]
     assert len(set(inputs)) == len(inputs), "a sentence stands in two places"
     if task.kind != "text":
         sizes = tuple(map(len, (task.train, task.dev, task.test)))
-        assert sizes == tasks.EMBEDDED_SIZES[task.kind]
+        assert sizes == corpora.EMBEDDED_SIZES[task.kind]
     if task.labels and task.kind != "tagging":
         assert {label for _, label in task.train} == set(task.labels)
 
 
 def test_seed_selects_the_embedded_sample():
-    first, again, other = (tasks.load("pos", seed=seed) for seed in (0, 0, 1))
+    first, again, other = (corpora.load("pos", seed=seed) for seed in (0, 0, 1))
     assert first.digest == again.digest != other.digest
     assert first.train == again.train != other.train
 
 
 def test_help_pages_read_as_english():
-    task = tasks.load("topics")
+    task = corpora.load("topics")
     assert len(task.train) > 1000 and len(task.dev) > 100 and len(task.test) > 100
     assert set(task.skipped) == {"code, tables and headings", "repeated sentences"}
     words = [word for text, _ in task.train for word in text]
@@ -158,7 +158,7 @@ def rows(n, row="a {i}\tb\tentailment"):
     return "".join(f"{i}\t{row.format(i=i)}\n" for i in range(n))
 
 
-PARTS = {name: info.parts for name, info in tasks.TASKS.items()}
+PARTS = {name: info.parts for name, info in corpora.TASKS.items()}
 HEADER = "index\tsentence1\tsentence2\tlabel\n"
 UD_LINE = "1\tHi\thi\tINTJ\tUH\t_\t0\troot\t_\t_\n"
 
@@ -188,14 +188,14 @@ def test_malformed_files_are_refused_by_file_and_line(tmp_path, name, broken, te
     others = {"dev.tsv": HEADER + rows(2)} if name == "rte" else dict.fromkeys(PARTS[name], "")
     write(tmp_path / folder, others | ({part: text} if text is not None else {}))
     with pytest.raises(BadInput, match=message):
-        tasks.load(name, root=tmp_path)
+        corpora.load(name, root=tmp_path)
 
 
 def test_table_splits_at_tabs_and_line_feeds_only(tmp_path):
     odd = 'he said "no\u2028 and \x85 left'
     text = "\ufeff" + HEADER + f'0\t"{odd}\tb"\tentailment\r\n' + "1\ta \tb\tnot_entailment"
     path = write(tmp_path, {"train.tsv": text}) / "train.tsv"
-    assert tasks.TASKS["rte"].read(path, files.Reading()) == [
+    assert corpora.TASKS["rte"].read(path, files.Reading()) == [
         (('"' + odd, 'b"'), "entailment"),
         (("a ", "b"), "not_entailment"),
     ]
@@ -210,7 +210,7 @@ def test_what_tables_leave_out_is_counted(tmp_path):
     for name, text in {"mnli": mnli, "qqp": qqp}.items():
         reading = files.Reading()
         path = write(tmp_path, {f"{name}.tsv": text}) / f"{name}.tsv"
-        assert len(tasks.TASKS[name].read(path, reading)) == 1
+        assert len(corpora.TASKS[name].read(path, reading)) == 1
         counted |= reading.left_out
     assert counted == {
         "rows without a label": 1,
@@ -223,9 +223,9 @@ def test_glue_folder_may_stand_in_the_root_or_in_glue(tmp_path):
     texts = {"train.tsv": HEADER + rows(20), "dev.tsv": HEADER + rows(3, "d {i}\te\tentailment")}
     write(tmp_path / "one" / "RTE", texts)
     write(tmp_path / "two" / "glue" / "RTE", texts)
-    one, two = (tasks.load("rte", root=tmp_path / name) for name in ("one", "two"))
+    one, two = (corpora.load("rte", root=tmp_path / name) for name in ("one", "two"))
     assert one.train == two.train and one.digest == two.digest
-    train, dev = tasks.official_split(20)
+    train, dev = corpora.official_split(20)
     assert [text for text, _ in one.train] == [(f"a {i}", "b") for i in train]
     assert [text for text, _ in one.dev] == [(f"a {i}", "b") for i in dev]
     assert [text for text, _ in one.test] == [(f"d {i}", "e") for i in range(3)]
@@ -240,25 +240,25 @@ def test_columns_count_what_is_no_word(tmp_path):
     )
     reading = files.Reading()
     path = write(tmp_path, {"x.conllu": ud}) / "x.conllu"
-    assert tasks.TASKS["pos"].read(path, reading) == [(["Do", "n't"], ["VBP", "RB"])]
+    assert corpora.TASKS["pos"].read(path, reading) == [(["Do", "n't"], ["VBP", "RB"])]
     assert reading.left_out == {"comment lines": 1, "multi-word ranges": 1, "empty nodes": 1}
 
 
 def test_words_that_look_like_comments_are_words(tmp_path):
     path = write(tmp_path, {"a.txt": "# # I-NP\n1 CD I-NP"}) / "a.txt"
-    assert tasks.TASKS["chunk"].read(path, files.Reading()) == [(["#", "1"], ["I-NP", "I-NP"])]
+    assert corpora.TASKS["chunk"].read(path, files.Reading()) == [(["#", "1"], ["I-NP", "I-NP"])]
     path = write(tmp_path, {"b.conll": "### made\n# raw sent = #\n#\t#\t#\tNIL\tn\tO\t[]\n"})
-    found = tasks.TASKS["sem"].read(path / "b.conll", files.Reading())
+    found = corpora.TASKS["sem"].read(path / "b.conll", files.Reading())
     assert found == [(["#"], ["NIL"])]
 
 
 def test_multi_word_units_of_the_meaning_bank(tmp_path):
     path = write(tmp_path, {"a.conll": "New~York\tx\tx\tGPE\tn\tO\t[]\n~\tx\tx\tNIL\t.\tO\t[]\n"})
     sem, ccg = files.Reading(), files.Reading()
-    assert tasks.TASKS["sem"].read(path / "a.conll", sem) == [
+    assert corpora.TASKS["sem"].read(path / "a.conll", sem) == [
         (["New", "York", "~"], ["GPE", "GPE", "NIL"])
     ]
-    assert tasks.TASKS["ccg"].read(path / "a.conll", ccg) == [(["New York", "~"], ["n", "."])]
+    assert corpora.TASKS["ccg"].read(path / "a.conll", ccg) == [(["New York", "~"], ["n", "."])]
     assert sum(sem.left_out.values()) == sum(ccg.left_out.values()) == 1
 
 
@@ -285,7 +285,7 @@ def test_paragraphs_are_cut_into_sentences(tmp_path):
 def test_tags_that_train_lacks_are_kept_and_counted(tmp_path):
     text = "a DT B-NP\n\n" * 9
     write(tmp_path / "conll2000", {"train.txt": text + "b NN I-NP\n", "test.txt": "c VB B-VP\n"})
-    task = tasks.load("chunk", root=tmp_path)
+    task = corpora.load("chunk", root=tmp_path)
     assert task.labels == ("B-NP",) and task.test == [(["c"], ["B-VP"])]
     assert task.dev == [(["b"], ["I-NP"])], "dev is the last tenth of train"
     assert task.skipped == {"dev and test words whose tag train lacks (kept)": 2}
@@ -324,14 +324,14 @@ def hub_data(info: TaskInfo, n=20, **columns):
 @pytest.mark.parametrize("name", ON_HUB)
 def test_hub_rows_are_mapped_without_network(name, monkeypatch):
     datasets = pytest.importorskip("datasets")
-    info, asked = tasks.TASKS[name], []
+    info, asked = corpora.TASKS[name], []
     data = hub_data(info)
     monkeypatch.setattr(datasets, "load_dataset", lambda *args: asked.append(args) or data)
-    task = tasks.load(name, root="hub")
+    task = corpora.load(name, root="hub")
     check_contract(task)
     assert asked == [("nyu-mll/glue", name)]
     assert (len(task.train), len(task.dev), len(task.test)) == (18, 2, 20)
-    first = tasks.official_split(20)[0][0]
+    first = corpora.official_split(20)[0][0]
     texts = tuple(f"train {column} {first}" for column in info.hub)
     assert task.train[0][0] == (texts if len(texts) == 2 else texts[0])
     if info.labels:
@@ -339,7 +339,7 @@ def test_hub_rows_are_mapped_without_network(name, monkeypatch):
 
 
 def test_hub_rows_without_label_are_counted_and_other_faults_refused():
-    info, parts = tasks.TASKS["rte"], ("train",)
+    info, parts = corpora.TASKS["rte"], ("train",)
     want = {"texts": info.hub, "names": info.labels, "parts": parts}
     reading = files.Reading()
     (found,) = sources.hub_rows(hub_data(info, label=[-1] + [0] * 19), reading, **want)
@@ -360,7 +360,7 @@ def test_hub_failure_is_one_sentence_that_names_the_other_sources(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
     with pytest.raises(BadInput) as caught:
-        tasks.load("rte", root="hub")
+        corpora.load("rte", root="hub")
     told = str(caught.value)
     assert "nyu-mll/glue (rte)" in told and "ConnectionError" in told and "\n" not in told
     assert "root=None" in told and "folder" in told
@@ -371,7 +371,7 @@ def test_hub_failure_is_one_sentence_that_names_the_other_sources(monkeypatch):
 
 def test_metrics_by_hand():
     wanted, found = [1, 1, 1, 0, 0], [1, 1, 0, 1, 0]  # 2 hits, 1 miss, 1 false alarm, 1 rejection
-    score = {name: metric(found, wanted) for name, metric in tasks.METRICS.items()}
+    score = {name: metric(found, wanted) for name, metric in corpora.METRICS.items()}
     assert score["accuracy"] == {"accuracy": 0.6}
     assert score["f1"] == pytest.approx({"f1": 2 / 3})
     assert next(iter(score["accuracy_and_f1"].items())) == (
@@ -380,7 +380,7 @@ def test_metrics_by_hand():
     )
     assert set(score["accuracy_and_f1"]) == {"accuracy_and_f1", "accuracy", "f1"}
     assert score["matthews"] == pytest.approx({"matthews": 1 / 6})  # (2*1 - 1*1) / (3*3*2*2)^0.5
-    found = tasks.METRICS["pearson_spearman"]([1.0, 2.0, 4.0], [1.0, 3.0, 2.0])
+    found = corpora.METRICS["pearson_spearman"]([1.0, 2.0, 4.0], [1.0, 3.0, 2.0])
     x, y = np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0])
     pearson = (x - x.mean()) @ (y - y.mean()) / math.sqrt(x.var() * y.var()) / 3
     assert found == pytest.approx(
@@ -389,7 +389,7 @@ def test_metrics_by_hand():
 
 
 def test_metrics_give_plain_numbers_primary_first():
-    for name, metric in tasks.METRICS.items():
+    for name, metric in corpora.METRICS.items():
         found = metric([0, 1, 1], [0, 1, 0])
         assert next(iter(found)) == {"pearson_spearman": "corr"}.get(name, name)
         assert all(type(value) is float for value in found.values())
@@ -397,40 +397,40 @@ def test_metrics_give_plain_numbers_primary_first():
 
 def test_predictions_that_say_nothing_score_zero():
     zero = {"corr": 0.0, "pearson": 0.0, "spearman": 0.0}
-    assert tasks.METRICS["pearson_spearman"]([2.0] * 3, [1.0, 2.0, 3.0]) == zero
-    assert tasks.METRICS["pearson_spearman"]([1.0, math.nan, 2.0], [1.0, 2.0, 3.0]) == zero
-    assert tasks.METRICS["matthews"]([1, 1, 1], [0, 1, 1]) == {"matthews": 0.0}
-    assert tasks.METRICS["f1"]([0, 0], [0, 0]) == {"f1": 0.0}
+    assert corpora.METRICS["pearson_spearman"]([2.0] * 3, [1.0, 2.0, 3.0]) == zero
+    assert corpora.METRICS["pearson_spearman"]([1.0, math.nan, 2.0], [1.0, 2.0, 3.0]) == zero
+    assert corpora.METRICS["matthews"]([1, 1, 1], [0, 1, 1]) == {"matthews": 0.0}
+    assert corpora.METRICS["f1"]([0, 0], [0, 0]) == {"f1": 0.0}
 
 
 def test_regression_column_is_accepted():
     column = np.array([[1.0], [2.0], [3.5]])
-    assert tasks.METRICS["pearson_spearman"](column, [0, 1, 2])["spearman"] == pytest.approx(1)
+    assert corpora.METRICS["pearson_spearman"](column, [0, 1, 2])["spearman"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("metric", tasks.METRICS)
+@pytest.mark.parametrize("metric", corpora.METRICS)
 def test_lengths_must_match(metric):
     for predictions, labels in (([1, 0], [1]), ([], [])):
         with pytest.raises(BadInput, match="do not match"):
-            tasks.METRICS[metric](predictions, labels)
+            corpora.METRICS[metric](predictions, labels)
 
 
 def test_names_and_numbers_do_not_mix():
     with pytest.raises(BadInput, match="names on one side"):
-        tasks.METRICS["accuracy"]([0, 1], ["a", "b"])
+        corpora.METRICS["accuracy"]([0, 1], ["a", "b"])
     with pytest.raises(BadInput, match="needs positive= one of a, b"):
-        tasks.METRICS["f1"](["a", "b"], ["a", "b"])
+        corpora.METRICS["f1"](["a", "b"], ["a", "b"])
 
 
 def test_score_knows_the_positive_class():
     task = dataclasses.replace(
-        tasks.load("topics"), metric="accuracy_and_f1", labels=("not_equivalent", "equivalent")
+        corpora.load("topics"), metric="accuracy_and_f1", labels=("not_equivalent", "equivalent")
     )
     wanted = ["equivalent", "equivalent", "not_equivalent"]
-    found = tasks.score(task, ["equivalent", "not_equivalent", "not_equivalent"], wanted)
+    found = corpora.score(task, ["equivalent", "not_equivalent", "not_equivalent"], wanted)
     assert found["f1"] == pytest.approx(2 / 3)
     with pytest.raises(BadInput, match="metric"):
-        tasks.score(tasks.load("topics"), [1], [1])
+        corpora.score(corpora.load("topics"), [1], [1])
 
 
 # --- real data ------------------------------------------------------------------------------------
@@ -456,7 +456,7 @@ REAL_ROWS = {
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs_data) for name in IN_FOLDER])
 def test_real_files_have_the_rows_they_should(name):
-    task = tasks.load(name, root=ROOT)
+    task = corpora.load(name, root=ROOT)
     check_contract(task)
     sizes = tuple(map(len, (task.train, task.dev, task.test)))
     expected = REAL_ROWS[name]
@@ -475,11 +475,11 @@ def test_real_files_have_the_rows_they_should(name):
     ],
 )
 def test_real_tags_and_words(name, tags, words):
-    task = tasks.load(name, root=ROOT)
+    task = corpora.load(name, root=ROOT)
     added = 0
     if name == "sem":
         reading = files.Reading()
-        tasks.TASKS[name].read(ROOT / "pmb" / "train.conll", reading)
+        corpora.TASKS[name].read(ROOT / "pmb" / "train.conll", reading)
         added = reading.left_out["words added by splitting units at ~"]
     assert len(task.labels) == tags
     assert sum(len(text) for text, _ in task.train) - added == words
