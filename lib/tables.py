@@ -57,10 +57,10 @@ def tasks() -> str:
 
 
 def _labels(info) -> str:
-    if info.kind == "text":
+    if not info.metric:
         return "none"
     if info.metric.startswith("pearson"):
-        return "a number from 0 to 5"
+        return "a number from -4 to 4" if info.own == "archive" else "a number from 0 to 5"
     return ", ".join(info.labels) or "those of the training part"
 
 

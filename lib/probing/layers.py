@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib import baselines, general
+from lib import general, metrics
 from lib.dropped.runs import constant
 from lib.grids import Profile
 from lib.probe_training import PROTOCOLS
@@ -65,7 +65,7 @@ def _counts(data: Labelled) -> dict:
         "classes": len(task.labels),
         "missing": sorted(set(task.labels) - set(data.labels["train"])),
         "rows": {part: len(data.rows[part]) for part in PARTS},
-        "floor": baselines.word_majority(task.train, task.test) if by_word else constant(task),
+        "floor": metrics.word_majority(task.train, task.test) if by_word else constant(task),
         "own": data.own,
         "skipped": task.skipped,
         "notes": data.notes,
