@@ -70,7 +70,7 @@ def fetch() -> Path:
     )
     wanted.unlink()
     if done.returncode or not place().is_file():
-        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        said = re.search(r"(?m)^ERROR: (.*)$", done.stderr + "\nERROR: nothing")[1]
         raise BadInput(f"the {SOURCE} cannot be had (pip says: {said}); {ONCE}")
     return place()
 
