@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import archive, metrics, readers, sources
+from lib import archive, metrics, readers, sources, treebank
 from lib.errors import BadInput, one_of
 
 #: How many examples the generated treebank has in train, dev and test.
@@ -407,10 +407,10 @@ def _from_archive(info, root, seed, told):
 
 
 def _from_treebank(info, root, seed, told):
-    from lib import treebank  # noqa: PLC0415  (only where it is used)
+    from lib import twins  # noqa: PLC0415  (only where it is used)
 
     sizes = EMBEDDED_SIZES[info.kind]
-    write = treebank.tagged if info.kind == "tagging" else treebank.examples
+    write = treebank.tagged if info.kind == "tagging" else twins.examples
     items = write(info.name, sum(sizes), seed=seed)
     first, second = sizes[0], sizes[0] + sizes[1]
     return f"embedded treebank, seed {seed}", (items[:first], items[first:second], items[second:])
@@ -551,14 +551,8 @@ def _folder_files(info, root) -> list[Path]:
     return [folder / place / part for part in info.parts]
 
 
-def _treebank_files(info, root) -> list[str]:
-    from lib import treebank  # noqa: PLC0415  (only where it is used)
-
-    return [treebank.__file__]
-
-
 _FILES = {
-    "embedded": _treebank_files,
+    "embedded": lambda info, root: [treebank.__file__],
     "archive": lambda info, root: [archive.place()],
     "python": lambda info, root: [sources.topics_file()],
     "folder": _folder_files,
