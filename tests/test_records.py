@@ -136,7 +136,7 @@ def test_a_shared_run_is_found_by_what_it_holds():
 
 
 def _fill(seeds):
-    records.fill(chosen(), [("sst2", seed) for seed in seeds], squares())
+    records.fill(chosen(), [(seed,) for seed in seeds], lambda seed: {"square": seed**2})
 
 
 def test_processes_that_write_at_once_lose_nothing(results):
@@ -147,14 +147,14 @@ def test_processes_that_write_at_once_lose_nothing(results):
         worker.start()
     for worker in workers:
         worker.join()
-    lines = (results / "tiny" / "trial" / "sst2.jsonl").read_text().splitlines()
+    lines = (results / "tiny" / "trial" / "trial.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["seed"] for line in lines) == list(range(20))
 
 
 def test_a_killed_writer_leaves_whole_files_and_every_number_its_provenance(results):
     writer = multiprocessing.get_context("fork").Process(target=_fill, args=(range(3000),))
     writer.start()
-    file = results / "tiny" / "trial" / "sst2.jsonl"
+    file = results / "tiny" / "trial" / "trial.jsonl"
     while not file.exists():
         time.sleep(0.01)
     os.kill(writer.pid, signal.SIGKILL)
