@@ -59,7 +59,8 @@ def in_turn(
 
 def _blocks(model) -> nn.ModuleList:
     """The modules of a model's blocks; one that serves for all in ALBERT."""
-    return model.base_model.get_submodule(encoders.family(model).blocks or SHARED)
+    shared = encoders.family(model).shared
+    return model.base_model.get_submodule(SHARED) if shared else dropping.block_list(model)
 
 
 def parameters(model) -> dict[str, int]:
@@ -96,7 +97,7 @@ def operations(model, shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
     Parameters
     ----------
     model
-        Of an architecture in :data:`lib.model_table.FAMILIES`, with a classification head.
+        With a classification head.
     shapes
         (B, T) of every batch.
 
@@ -110,7 +111,7 @@ def operations(model, shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
     pairs = sum(b * t**2 for b, t in shapes)
     matrices = sum(p.numel() for p in blocks[0].parameters() if p.numel() >= width**2)
     block = tokens * matrices + 2 * pairs * width
-    if encoders.family(model).first_position is None:  # 2 T positions, projected and scored
+    if encoders.family(model).both_ways:  # 2 T positions, projected and scored
         block += tokens * width**2 + 2 * pairs * width
     inside, by_token, by_sentence = set(blocks.modules()), 0, 0
     for name, module in model.named_modules():

@@ -52,7 +52,7 @@ def measure(sizes: Sizes, *, device=None, with_peers: bool = True) -> dict:
             checks += passed
     made = records.provenance(
         device=device,
-        weights=encoders.digest(encoders.find(MODEL)),
+        weights=encoders.weights_digest(encoders.find(MODEL)),
         data=found["extraction"].pop("data"),
         source=found["extraction"].pop("source"),
         seconds=time.perf_counter() - begin,
