@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import base64
 import datetime
 import hashlib
 import json
@@ -166,7 +165,7 @@ def _files(entry):
 
 
 def assemble(profile: str, root: Path = ROOT) -> Path:
-    """Put config, prose, figures, data and generated pages beside the executed notebooks.
+    """Put config, prose, data and generated pages beside the executed notebooks.
 
     Raises
     ------
@@ -184,9 +183,7 @@ def assemble(profile: str, root: Path = ROOT) -> Path:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, tree / name)
     executed = {page: _read(tree / f"{page}.ipynb") for page in notebooks}
-    static = tree / "book" / "_static"
-    _figures(executed.values(), static / "figures")
-    _data(root / "book/results" / profile, static / "data", notebooks)
+    _data(root / "book/results" / profile, tree / "book/_static/data", notebooks)
     _library(tree / "book" / "library")
     _write(tree / "book" / "_generated", _fragments(profile, root, executed))
     return tree
@@ -223,18 +220,6 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
         (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
-def _figures(notebooks, folder: Path) -> None:
-    """Write every named figure under its name, for pages that show another page's figure."""
-    folder.mkdir(parents=True)
-    for cell in (cell for notebook in notebooks for cell in notebook["cells"]):
-        name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
-            if name and "image/svg+xml" in data:
-                (folder / f"{name}.svg").write_text("".join(data["image/svg+xml"]))
-            elif name and "image/png" in data:
-                (folder / f"{name}.png").write_bytes(base64.b64decode(data["image/png"]))
-
-
 def _lines(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
@@ -254,15 +239,15 @@ def _data(results: Path, folder: Path, notebooks: list[str]) -> None:
 
 
 def _library(folder: Path) -> None:
-    """Write a page for each module of lib, and the table of them."""
+    """Write a page for each module of lib, and the table of them with their purposes."""
     modules, purposes = {}, []
-    for path in sorted(p for p in (ROOT / "lib").rglob("*.py") if p != ROOT / "lib/__init__.py"):
+    for path in sorted((ROOT / "lib").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         modules[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```"
-        purposes.append(
-            {"Module": f"{{doc}}`library/{name}`", "What it is for": text.split("\n\n")[0]}
-        )
+        link = f"{{doc}}`library/{name}`"
+        purposes.append({"Module": link, "What it is for": text.split("\n\n")[0]})
+    del modules["lib"], purposes[0]  # the page above them all
     _write(folder, modules)
     _write(folder.parent / "_generated", {"modules": _table(purposes)})
 
@@ -276,7 +261,7 @@ def _table(rows) -> str:
 
 def _fragments(profile: str, root: Path, executed: dict[str, dict]) -> dict[str, str]:
     """What pages include: tables of what the library knows, and of what this copy is."""
-    from lib import corpora, encoders, records  # noqa: PLC0415  (need torch; executing does not)
+    from lib import corpora, encoders, records, settings  # noqa: PLC0415  (these need torch)
 
     now = datetime.datetime.now(datetime.UTC)
     facts = {
@@ -287,25 +272,25 @@ def _fragments(profile: str, root: Path, executed: dict[str, dict]) -> dict[str,
         "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     } | {name: metadata.version(name) for name in PACKAGES}
     return {
-        "tasks": _table(_task(name, task) for name, task in corpora.TASKS.items()),
+        "tasks": _table(
+            {
+                "Task": f"`{name}` {task.title}",
+                "Kind": task.kind,
+                "Metric": task.metric.replace("_", " ") or "none",
+                "Remark": task.standing or "as in the papers",
+                "Licence": task.licence,
+            }
+            for name, task in corpora.TASKS.items()
+        ),
         "models": _table(encoders.describe()),
-        "profiles": _profiles(),
+        "profiles": _table(settings.describe()),
         "status": _table({"What": name, "This copy": value} for name, value in facts.items()),
-        "pages": _table(_cost(page, content) for page, content in executed.items()),
+        "pages": _table(
+            {"Page": f"{{doc}}`/{page}`"} | content["metadata"].get("cost", {"seconds": "not run"})
+            for page, content in executed.items()
+        ),
         "records": _records(root / "book/results" / profile),
     }
-
-
-def _task(name: str, task) -> dict:
-    facts = {"Kind": task.kind, "Metric": task.metric.replace("_", " ") or "none"}
-    notes = {"Remark": task.standing or "as in the papers", "Licence": task.licence}
-    return {"Task": f"`{name}` {task.title}"} | facts | notes
-
-
-def _cost(page: str, content: dict) -> dict:
-    cost = content["metadata"].get("cost", {"seconds": 0, "peak_mb": 0})
-    numbers = {"Seconds": f"{cost['seconds']:.0f}", "Peak memory (MB)": f"{cost['peak_mb']:,}"}
-    return {"Page": f"{{doc}}`/{page}`"} | numbers
 
 
 def _records(results: Path) -> str:
@@ -320,13 +305,6 @@ def _records(results: Path) -> str:
     made = runs.agg({"seed": "size", "hours": "sum", **texts}).reset_index()
     made["hours"] = made["hours"].map("{:.2f}".format)
     return _table(made.rename(columns={"seed": "runs"}).rename(columns=str.capitalize))
-
-
-def _profiles() -> str:
-    """Every setting of the profiles, side by side."""
-    from lib import profiles  # noqa: PLC0415
-
-    return _table(profiles.describe())
 
 
 def main(arguments: list[str] | None = None) -> None:

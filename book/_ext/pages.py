@@ -4,6 +4,8 @@ The book of a profile lies in ``_build/<profile>/_build/html``. Where the book o
 was there when this one was built, each page links to the same page of it.
 """
 
+import base64
+import json
 import os
 import re
 from pathlib import Path
@@ -65,11 +67,25 @@ def improve(app, page, _template, context, _doctree):
         context["body"] = with_scopes(context["body"])
 
 
-def link_images(app, _doctree):
+def link_images(_app, doctree):
     """Give every picture a width, so that Sphinx links it to the picture itself."""
-    for image in _doctree.findall(nodes.image):
+    for image in doctree.findall(nodes.image):
         if not any(size in image for size in ("width", "height", "scale")):
             image["width"] = "100%"
+
+
+def keep_figures(app):
+    """Write every named figure of the executed pages under its name, for other pages to show."""
+    folder = Path(app.srcdir, "book/_static/figures")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+            for data in (output.get("data", {}) for output in cell.get("outputs", ())):
+                if name and "image/svg+xml" in data:
+                    (folder / f"{name}.svg").write_text("".join(data["image/svg+xml"]))
+                elif name and "image/png" in data:
+                    (folder / f"{name}.png").write_bytes(base64.b64decode(data["image/png"]))
 
 
 class Drawn(SphinxDirective):
@@ -104,6 +120,7 @@ class Drawn(SphinxDirective):
 
 def setup(app):
     """Register all of it."""
+    app.connect("builder-inited", keep_figures)
     app.connect("html-page-context", improve)
     app.connect("doctree-read", link_images)
     app.add_directive("drawn", Drawn)
