@@ -95,6 +95,7 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
             kernel_name="python3",
             cwd=str(notebook.resolve().parent),
             progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel, or it speaks of transports
         )
     except papermill.PapermillExecutionError as error:
         if error.ename != BadInput.__name__:

@@ -121,6 +121,12 @@ def test_ends_with_its_provenance(path):
 
 
 @each_notebook
+def test_says_how_it_is_run_again(path):
+    if any("settings.of(" in source(cell) for cell in cells(path, "code")):
+        assert f'"{path.stem}"' in source(cells(path, "code")[-2]), "style.rerun before provenance"
+
+
+@each_notebook
 def test_every_figure_is_named_captioned_described_and_referred_to(path):
     text = prose(path)
     for cell in drawing(path):
@@ -141,7 +147,8 @@ def test_only_claims_of_papers_hold_typed_percentages(path):
 @each_notebook
 def test_glued_numbers_are_used_on_some_page(path):
     """A number glued and never shown is dead; one shown on the page must be glued by it."""
-    used = set(re.findall(r"\{glue:(?:text|md)\}`([a-z0-9_]+)[:`]", prose(path)))
+    pattern = r"\{glue:(?:text|md)?\}`?\s*([a-z0-9_]+)"
+    used = set(re.findall(pattern, prose(path)))
     glued = {
         node.args[0].value
         for cell in cells(path, "code")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,12 @@ def test_the_command_line_says_the_same_without_a_traceback(tmp_path):
     assert done.stderr == "notebook 'nowhere.ipynb' does not exist\n"
 
 
+def numbers(folder):
+    """What each run gave, by the file of its record."""
+    files = [file for file in sorted(folder.rglob("*.jsonl")) if ".provenance" not in file.suffixes]
+    return {f: [json.loads(line)["values"] for line in f.open(encoding="utf-8")] for f in files}
+
+
 def notebook(path, *sources):
     """Write a notebook whose cells are texts: Markdown where they begin with a label or a title."""
     made = [
@@ -147,9 +154,8 @@ NEW = (
     "def step(model, task, seed):\n"
     '    """CKA between the first and the last layer, on twenty sentences."""\n'
     "    text = corpora.load(task, root=chosen.data, seed=seed)\n"
-    "    words = [example.texts[0] if hasattr(example, 'texts') else example[0]"
-    " for example in text.train[:20]]\n"
-    "    rows = activations.extract(*encoders.load(model), words).rows\n"
+    "    words = [words for words, _ in text.train[:20]]\n"
+    "    rows = activations.extract(*encoders.load(model), words, level='word').rows\n"
     "    moments = similarity.Moments(rows[0].numel()).update(rows.flatten(1))\n"
     "    likeness = similarity.linear_cka(moments.scatter, [rows.shape[2]] * rows.shape[1])\n"
     "    return {'cka': likeness[0].tolist(), 'ends': float(likeness[0, -1])}",
@@ -169,9 +175,9 @@ def test_a_new_experiment_is_a_notebook_and_a_line_in_the_toc(
     results = tmp_path / "book" / "results"
     monkeypatch.setenv("REDUNDANCY_RESULTS", str(results))
     for folder in ("_ext", "_static", "_templates"):
-        book.shutil.copytree(book.ROOT / "book" / folder, tmp_path / "book" / folder)
-    book.shutil.copy(book.ROOT / "book/references.bib", tmp_path / "book")
-    book.shutil.copy(book.ROOT / "_config.yml", tmp_path)
+        shutil.copytree(book.ROOT / "book" / folder, tmp_path / "book" / folder)
+    shutil.copy(book.ROOT / "book/references.bib", tmp_path / "book")
+    shutil.copy(book.ROOT / "_config.yml", tmp_path)
     (tmp_path / "book/index.md").write_text("# A book\n")
     page = notebook(tmp_path / "notebooks/14_ends.ipynb", *NEW)
     toc = "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/14_ends\n"
@@ -180,16 +186,15 @@ def test_a_new_experiment_is_a_notebook_and_a_line_in_the_toc(
     out = book.mirror("tiny", tmp_path) / "notebooks/14_ends.ipynb"
 
     book.execute(page, out, given)
-    first = lines(results)
-    numbers = [json.loads(line)["values"]["ends"] for text in first.values() for line in text.split("\n") if "values" in line]
-    assert len(numbers) == 4 and all(0 <= number <= 1 for number in numbers)
+    first = numbers(results)
+    assert [len(found) for found in first.values()] == [2, 2]
+    assert all(0 <= values["ends"] <= 1 for found in first.values() for values in found)
 
-    lost = next(file for file in first if ".provenance" not in file.suffixes)
-    lost.write_text(first[lost].split("\n")[0] + "\n")
+    lost = next(iter(first))
+    lost.write_text(lost.read_text(encoding="utf-8").splitlines()[0] + "\n")
+    assert numbers(results) != first
     book.execute(page, out, given)
-    assert {file: text for file, text in lines(results).items() if ".provenance" not in file.suffixes} == {
-        file: text for file, text in first.items() if ".provenance" not in file.suffixes
-    }
+    assert numbers(results) == first
 
     html = book.build("tiny", tmp_path).parent
     assert "The ends are alike by" in (html / "notebooks/14_ends.html").read_text(encoding="utf-8")

@@ -59,12 +59,26 @@ def with_scopes(body: str) -> str:
     return body
 
 
+def data_links(app, page: str, to) -> str:
+    """Links to the records that a page draws, as csv; nothing for a page without any."""
+    source = Path(app.srcdir, f"{page}.ipynb")
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    names = sorted(set(re.findall(r'settings\.of\(\\"(\w+)', text)))
+    files = [f"_static/data/{name}.csv" for name in names]
+    there = [file for file in files if Path(app.srcdir, "book", file).is_file()]
+    links = [f'<a href="{to(file, 1)}" download>{Path(file).name}</a>' for file in there]
+    return f'<p class="data">The data of this page, a row a run: {", ".join(links)}</p>' * bool(
+        links
+    )
+
+
 def improve(app, page, _template, context, _doctree):
     """Change what a page is written from."""
     html = Path(app.outdir)
     context["theme_announcement"] = banner(html.parents[1].name, html, page)
     if "body" in context:
-        context["body"] = with_scopes(context["body"])
+        links = data_links(app, page, context["pathto"])
+        context["body"] = with_scopes(context["body"]) + links
 
 
 def link_images(_app, doctree):
