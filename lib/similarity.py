@@ -2,9 +2,7 @@
 
 Both are read from the scatter matrix of the same table, whose rows are words or sentences and whose
 columns are neurons, layer after layer. So the table itself is never kept.
-
-Memory: D x D doubles (all-MiniLM-L6-v2: 2,688 columns, 58 MB; BERT-base: 9,984 columns, 0.8 GB),
-whatever the number of rows.
+Memory: D x D doubles, whatever the number of rows (BERT-base: 9,984 columns, 0.8 GB).
 """
 
 from __future__ import annotations
@@ -48,9 +46,8 @@ class Moments:
 
     Notes
     -----
-    Cost: about N * D^2 multiply-adds, half of a full product; memory D^2 + CHUNK * D. Combining
-    two of them is the parallel algorithm of :cite:t:`chan1983algorithms`. It may be fed and read
-    inside and outside of ``torch.inference_mode``.
+    Cost: about N * D^2 multiply-adds; memory D^2 + CHUNK * D. May be fed and read inside and
+    outside of ``torch.inference_mode``. Merging is due to :cite:t:`chan1983algorithms`.
     """
 
     @_plain
@@ -176,6 +173,11 @@ class Moments:
         return correlation
 
 
+def widths(model) -> list[int]:
+    """Neurons in each layer of a model: H for each of its L layers."""
+    return [model.config.hidden_size] * activations.n_layers(model)
+
+
 def moments(model, tokenizer, sentences: Sequence, *, level: str, pooling: str = "last") -> Moments:
     """Moments of all neurons of a model over some sentences, in one pass.
 
@@ -183,8 +185,7 @@ def moments(model, tokenizer, sentences: Sequence, *, level: str, pooling: str =
     layer l. Cost: one forward pass and N * D^2 multiply-adds, where the model runs.
     """
     encoded = batches.encode(model, tokenizer, sentences, level=level)
-    width = activations.n_layers(model) * model.config.hidden_size
-    seen = Moments(width, device=model.device)
+    seen = Moments(sum(widths(model)), device=model.device)
     for rows, _ in activations.stream(model, tokenizer, encoded, pooling=pooling, progress=True):
         seen.update(rows.flatten(1))
     return seen
