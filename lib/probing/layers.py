@@ -5,8 +5,7 @@ from __future__ import annotations
 from lib import baselines, general
 from lib.dropped.runs import constant
 from lib.grids import Profile
-from lib.probe_training import PROTOCOLS
-from lib.probes import Probes
+from lib.probes import PROTOCOLS, Probes
 from lib.probing.control import control_labels
 from lib.probing.fits import Scores, fit
 from lib.probing.rows import DRAWN, PARTS, Labelled

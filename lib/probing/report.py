@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib import encoders
-from lib.probe_training import PROTOCOLS
+from lib.probes import PROTOCOLS
 from lib.probing.rows import PARTS
 from lib.report import CLEAR, Table, array, cells_of, indexed, left_out, mean_pm, task_title
 from lib.selection import select_layer

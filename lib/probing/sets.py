@@ -38,7 +38,7 @@ def smallest(table: Table, tolerance: float = TOLERANCE) -> pd.DataFrame:
 def _smallest(run, values: dict, tolerance: float) -> dict:
     grid, neurons, oracle = values["sizes"], values["neurons"], values["oracle"]
     dev, test = (array(values["top"][part]) for part in ("dev", "test"))
-    size, _ = smallest_set(lambda _: dev, grid, oracle["dev"], tolerance)
+    size = smallest_set(grid, dev, oracle["dev"], tolerance)
     place = grid.index(size) if size else None
     even = [neurons // values["layers"]] * values["layers"]
     score = oracle["test"] if place is None else test[place]

@@ -95,7 +95,7 @@ def _way(settings: Profile, data: Labelled, seed: int, start) -> dict:
     order = columns[rank_neurons(weights[:, columns], protocol=RANKED[settings.protocol])[0]]
     grid = sizes(data.neurons, len(columns))
     tried = curve(settings, data, order, grid, seed)
-    size, _ = smallest_set(lambda _: tried["dev"], grid, base["dev"], settings.neuron_tolerance)
+    size = smallest_set(grid, tried["dev"], base["dev"], settings.neuron_tolerance)
     score = {p: float(s[grid.index(size)]) for p, s in tried.items()} if size else base
     found = {"clusters": len(columns), "base": base, "sizes": grid, "tried": tried}
     return found | {"chosen": order[:size], "score": score}
