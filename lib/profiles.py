@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import activations, corpora, dropping, encoders, probes
+from lib import activations, corpora, dropping, encoders
 from lib.errors import BadInput, one_of, within
 from lib.grids import AFFECTS, SOURCES, WEIGHTS, Profile
 
