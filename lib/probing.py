@@ -2,7 +2,7 @@
 
 :func:`layers`, :func:`rankings` and :func:`penalised`, :func:`clusters`, and :func:`transfer` are
 one page each, and none needs what another computes. Choices are made on dev, results are told on
-test.
+test. Their rows are those of :func:`lib.task_rows.rows`, here as ``probing.rows``.
 """
 
 from __future__ import annotations
@@ -17,21 +17,7 @@ from lib.probes import CONSTANT, PROTOCOLS, Probes, Protocol, fit_probes
 from lib.selection import rank_neurons, representatives, select_layer, sizes, smallest_set
 from lib.settings import Settings
 from lib.similarity import Moments, correlation_clusters
-from lib.task_rows import DRAWN, KINDS, PARTS, READS, Rows, rows
-
-__all__ = [
-    "KINDS",
-    "READS",
-    "Rows",
-    "clusters",
-    "control_labels",
-    "fit",
-    "layers",
-    "penalised",
-    "rankings",
-    "rows",
-    "transfer",
-]
+from lib.task_rows import DRAWN, KINDS, PARTS, READS, Rows, control_labels, rows  # noqa: F401
 
 JUDGED = PARTS[1:]
 RANKED = {"official": "official", "corrected": "exact"}  # protocol: way to rank
@@ -39,31 +25,6 @@ TENTH = 10  # a record names the first of so many equal parts of a ranking
 FEW = (5, 10, 20, 40, 80, 100, 200, 400)  # per mille of the neurons, where penalties are tried
 
 Scores = dict[str, np.ndarray]  # by part, of every set of columns
-
-
-def control_labels(words: dict[str, Sequence], labels: Sequence, seed: int = 0) -> dict[str, list]:
-    """Labels of a control task: random, but the same wherever a word stands.
-
-    They can only be memorised :cite:p:`hewitt2019designing`. *Selectivity* is the accuracy on the
-    real labels minus that on these.
-
-    Parameters
-    ----------
-    words
-        Words of every row, by the name of a part.
-    labels
-        Real labels of the training rows; each distinct word draws one of them.
-
-    Examples
-    --------
-    >>> found = control_labels({"train": ["a", "b", "a"], "test": ["b"]}, ["x", "y", "x"])
-    >>> found["train"][0] == found["train"][2], found["train"][1] == found["test"][0]
-    (True, True)
-    """
-    types = sorted({word for part in words.values() for word in part})
-    drawn = np.random.default_rng(seed).integers(len(labels), size=len(types))
-    label = {word: labels[place] for word, place in zip(types, drawn, strict=True)}
-    return {part: [label[word] for word in those] for part, those in words.items()}
 
 
 def fit(
@@ -137,12 +98,10 @@ def _by_layer(
 ) -> dict[str, Scores]:
     """Scores (L,) of each layer ``alone``, and of the layers up to it ``together``."""
     scores = fit(data, protocol, seed, layer_sets(data), labels)[1]
-    alone, together = ({p: s[k] for p, s in scores.items()} for k in _halves(data.layers))
-    return {"alone": alone, "together": together}
-
-
-def _halves(n: int) -> tuple[slice, slice]:
-    return slice(0, n), slice(n, None)
+    return {
+        "alone": {part: score[: data.layers] for part, score in scores.items()},
+        "together": {part: score[data.layers :] for part, score in scores.items()},
+    }
 
 
 def _oracle(together: Scores) -> dict[str, float]:

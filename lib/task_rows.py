@@ -207,3 +207,28 @@ def word_majority(train: Sequence, test: Sequence) -> float:
     rare = max(total, key=total.get)
     pairs = [pair for words, labels in test for pair in zip(words, labels, strict=True)]
     return sum(best.get(word.lower(), rare) == label for word, label in pairs) / len(pairs)
+
+
+def control_labels(words: dict[str, Sequence], labels: Sequence, seed: int = 0) -> dict[str, list]:
+    """Labels of a control task: random, but the same wherever a word stands.
+
+    They can only be memorised :cite:p:`hewitt2019designing`. *Selectivity* is the accuracy on the
+    real labels minus that on these.
+
+    Parameters
+    ----------
+    words
+        Words of every row, by the name of a part.
+    labels
+        Real labels of the training rows; each distinct word draws one of them.
+
+    Examples
+    --------
+    >>> found = control_labels({"train": ["a", "b", "a"], "test": ["b"]}, ["x", "y", "x"])
+    >>> found["train"][0] == found["train"][2], found["train"][1] == found["test"][0]
+    (True, True)
+    """
+    types = sorted({word for part in words.values() for word in part})
+    drawn = np.random.default_rng(seed).integers(len(labels), size=len(types))
+    label = {word: labels[place] for word, place in zip(types, drawn, strict=True)}
+    return {part: [label[word] for word in those] for part, those in words.items()}
