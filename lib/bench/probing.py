@@ -19,8 +19,7 @@ from lib import peak
 from lib.bench import peers
 from lib.bench.base import Bench, check
 from lib.bench.clusters import Shape, planted
-from lib.probe_training import PROTOCOLS
-from lib.probes import Probes, fit_probes
+from lib.probes import PROTOCOLS, Probes, fit_probes
 from lib.selection import rank_neurons, representatives, select_layer, sizes, smallest_set
 from lib.similarity import Moments, correlation_clusters
 
@@ -185,7 +184,7 @@ def search(data: Rows) -> dict:
     def score(candidates: list[int]) -> np.ndarray:
         return _accuracy(_ours(data, [order[:size] for size in candidates]), data)
 
-    size, _ = smallest_set(score, grid, base, TOLERANCE)
+    size = smallest_set(grid, score(grid), base, TOLERANCE)
     trained = [*map(len, alone), *map(len, together), len(columns), *grid]
     chosen = {"layer": layer, "clusters": len(columns), "size": size or len(columns)}
     return chosen | {"trained": trained}
