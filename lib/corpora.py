@@ -19,6 +19,7 @@ __all__ = [
     "TASKS",
     "Task",
     "TaskInfo",
+    "constant",
     "data_root",
     "load",
     "official_split",
@@ -190,6 +191,13 @@ def score(task: Task, predictions, labels) -> dict[str, float]:
     one_of(f"metric of task {task.name!r}:", task.metric, METRICS)
     positive = {"positive": task.labels[1]} if "f1" in task.metric else {}
     return METRICS[task.metric](predictions, labels, **positive)
+
+
+def constant(task: Task) -> float:
+    """Best score on the test part of one and the same answer to everything: no model at all."""
+    gold = [label for _, label in task.test]
+    answers = task.labels or (sum(gold) / len(gold),)
+    return max(next(iter(score(task, [a] * len(gold), gold).values())) for a in answers)
 
 
 def data_root() -> Path | None:

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from lib import activations, batches, corpora, dropping, encoders, finetune, peak, training
 from lib.errors import BadInput
-from lib.recipes import Recipe, plan
+from lib.training import Recipe, plan
 
 SEED = 0  # of the order of the batches; it changes no result that is kept
 SHARED = "encoder.albert_layer_groups"  # where ALBERT keeps its one block

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lib import BadInput, corpora, cost, dropping, experiments, finetune, peak, profiles
 from lib.dropped import costs, figures
 from lib.grids import Run
-from lib.recipes import Recipe, plan
+from lib.training import Recipe, plan
 
 matplotlib.use("Agg")
 RECIPE = Recipe(epochs=1, batch=8)

@@ -12,7 +12,7 @@ import torch
 from lib import corpora, distil, dropping, encoders, experiments, finetune, profiles, records
 from lib.dropped import claims, distilled, figures, report, tuned
 from lib.grids import WHOLE, Run
-from lib.recipes import Recipe
+from lib.training import Recipe
 
 matplotlib.use("Agg")
 TEXT = [words for words, _ in corpora.load("pos").train[:24]]

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from lib import corpora, cost, dropping, encoders, finetune, peak, training
 from lib.bench.base import MODEL, TEXT, Bench, check, difference
-from lib.recipes import RELEASED, Recipe, plan
+from lib.training import RELEASED, Recipe, plan
 
 TASKS = ("sst2", "cola")
 RECIPE = replace(RELEASED, epochs=1)

@@ -10,7 +10,7 @@ import numpy as np
 from lib import corpora, dropping, encoders, finetune, general, records, training
 from lib.general import Found
 from lib.grids import WHOLE, Profile, Run, cut_of
-from lib.recipes import RELEASED, Recipe
+from lib.training import RELEASED, Recipe
 
 
 def task_of(settings: Profile, run: Run) -> corpora.Task:

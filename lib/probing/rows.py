@@ -16,7 +16,7 @@ from lib import activations, corpora, encoders, finetune, general
 from lib.dropped import runs
 from lib.grids import Profile, Run
 from lib.probing import clock
-from lib.recipes import RELEASED
+from lib.training import RELEASED
 
 PARTS = ("train", "dev", "test")
 TUNED_ON = {"official": ("train", "dev"), "corrected": ("train",)}  # P4: dev is seen, or held out
