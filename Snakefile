@@ -83,7 +83,8 @@ def jobs():
     """
     if PROFILE == "tiny":
         return {}
-    from lib import grids, profiles, records
+    from lib import grids, profiles
+    from lib import old_records as records
 
     found = {}
     for page in PAGES:

@@ -199,6 +199,7 @@ def run(
     seed: int = 0,
     start: str = "pretrained",
     device=None,
+    progress: bool = False,
 ) -> dict:
     """Drop blocks of a model, fine-tune what is left, and score it.
 
@@ -238,7 +239,7 @@ def run(
         learner, tokenizer = begin(model, task, keep=keep, **chosen)
     told = [encoders.digest(encoders.find(model)), keep, start]
     state = fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
-    account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
+    account = finish(state, cached(f"{state.identity}.safetensors"), progress)
     return scores(learner, tokenizer, task, recipe) | account | {"keep": keep}
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, finetune, records
+from lib import BadInput, finetune
+from lib import old_records as records
 from lib.bench import (
     clusters,
     figures,

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import encoders, records
+from lib import encoders
+from lib import old_records as records
 from lib.bench import probed, run, tuned
 from lib.errors import BadInput
 from lib.report import task_title

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import torch
 
-from lib import encoders, records
+from lib import encoders
+from lib import old_records as records
 from lib.bench import clusters, peers, probing, tuning, vectors
 from lib.bench.base import MODEL, QUICK, Bench, Sizes, rates
 from lib.errors import BadInput
