@@ -15,14 +15,19 @@ from lib.training import POOL, RELEASED, Recipe, Training, plan
 FAST = Recipe(learning_rate=1e-3, epochs=2, batch=4, precision="float32")
 
 
+def made(name, labels, metric, items):
+    about = {"name": name, "title": name, "kind": "sentence", "source": "a test", "digest": "0"}
+    about |= {"labels": labels, "metric": metric, "skipped": {}}
+    return corpora.Task(**about, train=items[:20], dev=items[20:24], test=items[24:])
+
+
 @pytest.fixture(scope="module")
 def task():
     """Two dozen sentences of two classes that one word tells apart."""
     good = [(f"the {noun} was good", "positive") for noun in "boat dog harbour sailor".split()]
     bad = [(f"a {noun} was bad , nobody helped", "negative") for noun in "boat dog sailor".split()]
     items = (good + bad) * 4
-    whole = corpora.load("sst2", seed=0)
-    return dataclasses.replace(whole, train=items[:20], dev=items[20:24], test=items[24:])
+    return made("sst2", ("negative", "positive"), "accuracy", items)
 
 
 @pytest.fixture(autouse=True)
@@ -227,8 +232,9 @@ def test_batches_side_by_side_change_no_prediction(family_folders, task, cores):
 
 
 def test_numbers_are_fitted_by_squared_error(family_folders):
-    stsb = corpora.load("stsb", seed=0)
-    few = dataclasses.replace(stsb, train=stsb.train[:16], dev=stsb.dev[:8], test=stsb.test[:8])
+    words = "boat dog harbour sailor".split()
+    items = [(f"the {word} saw a {word}", n / 3) for n, word in enumerate(words * 8)]
+    few = made("stsb", (), "pearson_spearman", items)
     found = finetune.run(family_folders["bert"], few, recipe=FAST, device="cpu")
     assert found["score"] == found["corr"] and list(found)[2:5] == ["corr", "pearson", "spearman"]
     model, _ = encoders.load(family_folders["bert"], head=finetune.outputs(few), device="cpu")
