@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, corpora, dropping, encoders, records
+from lib import activations, batches, corpora, dropping, encoders, records, sampling
 from lib.errors import BadInput, one_of
 from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
@@ -26,8 +26,6 @@ from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights
 STARTS = ("pretrained", "tuned")
 KEPT = 8  # tuned models in the cache; the oldest go
 COMPARED = 2000  # sentences of the training part at most, on which layers are compared
-MARKS = "".join(map(chr, range(33, 127)))  # one printable character for each class or step
-RANGE = (-5.0, 5.0)  # of predicted numbers, told apart in 94 steps
 
 
 def cached(name: str) -> Path:
@@ -161,20 +159,11 @@ def judged(task: corpora.Task, found: Tensor, items: Sequence) -> dict[str, floa
     return corpora.score(task, [task.labels[i] for i in found.argmax(dim=1).tolist()], labels)
 
 
-def marks(found: Tensor, classes: bool) -> str:
-    """Predictions (N, C) as text, one character an example: a class number, or a number's step."""
-    low, high = RANGE
-    steps = (found[:, 0].clamp(low, high) - low) / (high - low) * (len(MARKS) - 1)
-    numbers = found.argmax(dim=1) if classes else steps.round().int()
-    alphabet = "0123456789" if classes else MARKS
-    return "".join(alphabet[i] for i in numbers.tolist())
-
-
 def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> dict:
     """What a model scores on the test part, by name.
 
     ``score`` is the task's own metric and ``constant`` the best of one constant answer; then all
-    metrics, ``predictions`` (:func:`marks`), ``dev``, ``blocks`` and ``parameters``.
+    metrics, ``predictions`` (:func:`lib.sampling.marks`), ``dev``, ``blocks`` and ``parameters``.
     """
     length = {"max_length": recipe.max_length}
     found = predict(model, tokenizer, [text for text, _ in task.test], **length)
@@ -183,7 +172,7 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
         "score": next(iter(metrics.values())),
         "constant": corpora.constant(task),
         **metrics,
-        "predictions": marks(found, bool(task.labels)),
+        "predictions": sampling.marks(found, bool(task.labels)),
         "dev": evaluate(model, tokenizer, task, task.dev, **length),
         "blocks": dropping.n_blocks(model),
         "parameters": encoders.n_parameters(model),
