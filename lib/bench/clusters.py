@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lib import peak
+from lib import cost
 from lib.bench import peers
 from lib.bench.base import Bench, check, difference
 from lib.similarity import Moments, correlation_clusters
@@ -140,7 +140,7 @@ def clusters(bench: Bench) -> tuple[list[dict], list[dict]]:
         for turn in range(repeats):
             for way in ways:
                 bench.say(f"clusters: {rows:,} rows, {way}, {turn + 1} of {repeats}")
-                runs[way].append(peak.alone(WAYS[way], shape))
+                runs[way].append(cost.alone(WAYS[way], shape))
         found += [_cluster_entry(way, shape, done) for way, done in runs.items()]
         if bench.with_peers:
             checks += _cluster_checks(rows, runs["ours"][0], runs["NeuroX"][0])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import peak
+from lib import cost
 from lib.bench import peers
 from lib.bench.base import Bench, check
 from lib.bench.clusters import Shape, planted
@@ -227,7 +227,7 @@ def _memory(bench: Bench) -> dict:
     if bench.with_peers:
         ways["NeuroX"] = _alone_neurox
     given = (bench.sizes.probe_rows, bench.sizes.neurons, str(bench.device))
-    return {name: peak.alone(way, *given) for name, way in ways.items()}
+    return {name: cost.alone(way, *given) for name, way in ways.items()}
 
 
 def probing(bench: Bench) -> tuple[dict, list[dict]]:

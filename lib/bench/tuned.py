@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.recipes import RELEASED
 from lib.report import indexed, task_title
+from lib.training import RELEASED
 
 GB = 1e9
 WORK = {"tuning": "fine-tuning", "evaluation": "evaluation"}

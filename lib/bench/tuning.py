@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from lib import corpora, cost, dropping, encoders, finetune, peak, training
+from lib import corpora, cost, dropping, encoders, finetune, training
 from lib.bench.base import MODEL, TEXT, Bench, check, difference
-from lib.recipes import RELEASED, Recipe, plan
+from lib.training import RELEASED, Recipe, plan
 
 TASKS = ("sst2", "cola")
 RECIPE = replace(RELEASED, epochs=1)
@@ -206,7 +206,7 @@ def _memory(bench: Bench) -> dict:
     bench.say("fine-tuning: memory")
     given = (str(bench.device), min(bench.sizes.tuned, MEMORY_UPDATES * RECIPE.batch))
     loops = {"ours": _tune_ours, "released": _tune_released}
-    return {name: peak.alone(loop, *given) for name, loop in loops.items()}
+    return {name: cost.alone(loop, *given) for name, loop in loops.items()}
 
 
 def _base(bench: Bench) -> dict:

@@ -14,7 +14,7 @@ from lib import dropping, encoders, profiles
 from lib.corpora import Task
 from lib.errors import BadInput, within
 from lib.own import example, labelled
-from lib.recipes import RELEASED, Recipe
+from lib.training import RELEASED, Recipe
 
 HEAD = "ForSequenceClassification"
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -69,7 +69,7 @@ def accept(
     strategies
         Keys of :data:`lib.dropping.STRATEGIES`; default all.
     epochs, batch, learning_rate
-        Of :class:`lib.recipes.Recipe`; default the released ones, for the example its own.
+        Of :class:`lib.training.Recipe`; default the released ones, for the example its own.
     max_length
         Tokens read of a text at most.
     seed
