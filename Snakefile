@@ -17,10 +17,9 @@ PROFILE = config.get("profile", "tiny")
 TREE = f"_build/{PROFILE}"
 PAGES = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 LIBRARY = sorted(map(str, Path("lib").rglob("*.py")))
-BENCH = [path for path in LIBRARY if path.startswith("lib/bench/")]  # for one page only
 BUILDER = ["lib/book.py", "lib/tables.py"]  # what no notebook's outcome depends on
 DRAWING = ["lib/report.py", "lib/figures.py"]
-SHOWN = [path for path in LIBRARY if path not in [*BENCH, *BUILDER]]
+SHOWN = [path for path in LIBRARY if path not in BUILDER]
 NUMBERS = [path for path in SHOWN if path not in DRAWING]
 SOURCES = [
     str(path)
@@ -83,7 +82,8 @@ def jobs():
     """
     if PROFILE == "tiny":
         return {}
-    from lib import grids, profiles, records
+    from lib import grids, profiles
+    from lib import old_records as records
 
     found = {}
     for page in PAGES:
@@ -109,8 +109,7 @@ def page_needs(wildcards):
     drawn = (path for pattern in patterns for path in Path("book/results").glob(pattern))
     records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
     fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
-    bench = BENCH if page == "a0_benchmark" else []
-    return [f"notebooks/{page}.ipynb", *SHOWN, *bench, *before, *records, *fresh]
+    return [f"notebooks/{page}.ipynb", *SHOWN, *before, *records, *fresh]
 
 
 def job_needs(wildcards):

@@ -6,7 +6,8 @@ some 100 MB for the largest set.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from lib import files, sources
@@ -66,6 +67,11 @@ class Task:
     dev: list = field(repr=False)
     test: list = field(repr=False)
 
+    def first(self, most: int) -> "Task":
+        """The task with at most so many examples in each of its parts."""
+        parts = {part: getattr(self, part)[:most] for part in ("train", "dev", "test")}
+        return replace(self, **parts)
+
     def __str__(self) -> str:
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.dev, self.test))
         told = ", ".join(f"{count:,} {what}" for what, count in self.skipped.items())
@@ -100,6 +106,7 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     'text'
     """
     one_of("task", name, TASKS)
+    root = {"embedded": None, "root": data_root()}.get(root, root)
     info, reading = TASKS[name], files.Reading()
     where = {None: "embedded", "hub": "hub"}.get(root, "folder")
     if where not in info.sources:
@@ -190,6 +197,32 @@ def score(task: Task, predictions, labels) -> dict[str, float]:
     one_of(f"metric of task {task.name!r}:", task.metric, METRICS)
     positive = {"positive": task.labels[1]} if "f1" in task.metric else {}
     return METRICS[task.metric](predictions, labels, **positive)
+
+
+def title(name: str, data: str | None = None) -> str:
+    """Title of a task; where the embedded text of it is generated, the title says so."""
+    generated = data == "embedded" and TASKS[name].kind == "tagging"
+    return f"{TASKS[name].title} (generated)" if generated else TASKS[name].title
+
+
+def digest(name: str, *, root=None, seed: int = 0) -> str | None:
+    """Digest of a task's text, None where it is not at hand."""
+    try:
+        return _digest(name, root, seed)
+    except BadInput:
+        return None
+
+
+@cache
+def _digest(name: str, root, seed: int) -> str:
+    return load(name, root=root, seed=seed).digest
+
+
+def constant(task: Task) -> float:
+    """Best score on the test part of giving one and the same answer: no model at all."""
+    gold = [label for _, label in task.test]
+    answers = task.labels or (sum(gold) / len(gold),)
+    return max(next(iter(score(task, [a] * len(gold), gold).values())) for a in answers)
 
 
 def data_root() -> Path | None:

@@ -90,6 +90,23 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
+def local(name_or_path: str | Path) -> Path | None:
+    """Folder of a model's files on this machine, None where they would have to be downloaded."""
+    name = str(name_or_path)
+    known = MODELS.get(name)
+    if known and not known.hub:
+        return SHIPPED / name
+    if known:
+        return _cached(known.hub) or _wheel(known.wheel)
+    if Path(name).is_dir():
+        return Path(name)
+    return _cached(name) if _is_hub_id(name) else None
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
 def find(name_or_path: str | Path) -> Path:
     """Folder of a model's files: a folder as given, this repository's miniatures, or from outside.
 
@@ -112,16 +129,12 @@ def find(name_or_path: str | Path) -> Path:
         of a model of the table have another digest than the table says.
     """
     name = str(name_or_path)
-    known = MODELS.get(name)
-    if known and not known.hub:
-        folder = SHIPPED / name
-    elif known:
-        folder = _cached(known.hub) or _wheel(known.wheel) or _download(known.hub)
-    elif Path(name).is_dir():
-        folder = Path(name)
-    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        folder = _cached(name) or _download(name)
-    else:
+    known, folder = MODELS.get(name), local(name_or_path)
+    if folder is None and (
+        known or (name.count("/") == 1 and not name.startswith((".", "/", "~")))
+    ):
+        folder = _download(known.hub if known else name)
+    elif folder is None:
         raise BadInput(
             f"model {name!r} is no folder, no Hub id (owner/name) and not in the table; "
             f"the table has: {', '.join(MODELS)}"

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from lib import encoders, general, records
+from lib import encoders, general
+from lib import old_records as records
 from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
 from lib.grids import Profile, Run

@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from lib import encoders
+from lib import old_records as store
 from lib import profiles as settled
-from lib import records as store
 from lib.corpora import TASKS
 from lib.grids import AFFECTS
 

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lib import book, profiles, records
+from lib import book, profiles
+from lib import old_records as records
 from lib.errors import BadInput
 from lib.grids import AFFECTS
 

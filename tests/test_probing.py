@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import corpora, experiments, finetune, general, profiles, records
+from lib import corpora, experiments, finetune, general, profiles
+from lib import old_records as records
 from lib.grids import Run
 from lib.probing import figures, report, rows, sets, steps, thresholds
 from lib.probing.clusters import WAYS, clusters, correlation

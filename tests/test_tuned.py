@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import corpora, distil, dropping, encoders, experiments, finetune, profiles, records
+from lib import corpora, distil, dropping, encoders, experiments, finetune, profiles
+from lib import old_records as records
 from lib.dropped import claims, distilled, figures, report, tuned
 from lib.grids import WHOLE, Run
 from lib.recipes import Recipe

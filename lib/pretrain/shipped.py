@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib import encoders, figures, profiles, records
+from lib import encoders, figures, profiles
+from lib import old_records as records
 from lib.pretrain import given, measure, shapes, ship, text
 from lib.pretrain.run import LENGTH
 from lib.probing.report import best_alone, percent

@@ -30,7 +30,7 @@ def probed(settings: Profile, run: Run) -> Found:
         (:func:`lib.probing.transfer.transfer`), each with the scores of the ``oracle`` on dev and
         test, and the ``floor``.
     dict
-        What made them, for :func:`lib.records.provenance`.
+        What made them, for :func:`lib.old_records.provenance`.
     """
     data = labelled(settings, run)
     probes, values = layers(settings, data)

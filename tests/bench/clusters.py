@@ -118,7 +118,7 @@ def clusters(bench: Bench) -> dict:
                 bench.say(f"clusters: {count:,} rows, {way}, {turn + 1} of {repeats}")
                 runs[way].append(peak.alone(WAYS[way], count, neurons, str(bench.device)))
         for way, done in runs.items():
-            _add(found, f"{count:,} rows", way, done)
+            _add(found, f"clusters, {count:,} rows", way, done)
         if bench.with_peers:
             found["checks"] += _checks(count, runs["ours"][0], runs["NeuroX"][0])
     return found

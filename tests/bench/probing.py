@@ -81,7 +81,9 @@ def _one(bench: Bench, classes: int) -> tuple[list[dict], list[dict]]:
     }
     if bench.with_peers:
         train["NeuroX"] = lambda: trained.update(NeuroX=peers.neurox_probe(data.rows, data.labels))
-    found = rows(f"train, {classes} classes", bench.interleaved(train, bench.sizes.probe_repeats))
+    found = rows(
+        f"training a probe, {classes} classes", bench.interleaved(train, bench.sizes.probe_repeats)
+    )
     ours, theirs = trained["ours"], trained.get("NeuroX")
     judge = {
         "products": lambda: data.rows @ ours.weights[0].T,
@@ -92,12 +94,15 @@ def _one(bench: Bench, classes: int) -> tuple[list[dict], list[dict]]:
         judge["NeuroX"] = lambda: peers.neurox_accuracy(theirs, data.rows, data.labels)
         accuracy["NeuroX"] = peers.neurox_accuracy(theirs, data.held, data.held_labels)
     found = [row | {"accuracy": accuracy.get(row["way"])} for row in found]
-    found += rows(f"judge, {classes} classes", bench.interleaved(judge, bench.sizes.probe_repeats))
+    found += rows(
+        f"judging by a probe, {classes} classes",
+        bench.interleaved(judge, bench.sizes.probe_repeats),
+    )
     ranked, checks = _ranked(bench, ours.weights[0])
     if bench.with_peers:
         apart = abs(accuracy["ours"] - accuracy["NeuroX"])
-        checks.append(check(f"probe, {classes} classes: points from NeuroX's", apart, POINTS))
-    return found + rows(f"rank, {classes} classes", ranked), checks
+        checks.append(check(f"{of}: points from NeuroX's", apart, POINTS))
+    return found + rows(f"ranking neurons, {classes} classes", ranked), checks
 
 
 def _ranked(bench: Bench, weights: Tensor) -> tuple[dict, list[dict]]:

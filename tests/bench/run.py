@@ -44,19 +44,23 @@ def measure(sizes, *, device=None, with_peers: bool = True, only=tuple(PARTS)) -
         for name in only:
             begin = time.perf_counter()
             part = PARTS[name](bench)
-            about = {"data": part.pop("data", None), "source": part.pop("source", "drawn rows")}
-            seconds = time.perf_counter() - begin
-            found[name] = part | {"provenance": _provenance(device, seconds, about)}
-            found[name]["sizes"] = vars(sizes)
+            about = _provenance(device, time.perf_counter() - begin)
+            found[name] = part | {"sizes": vars(sizes), "provenance": about}
     return made
 
 
-def _provenance(device: torch.device, seconds: float, about: dict) -> dict:
+def _provenance(device: torch.device, seconds: float) -> dict:
     """What made a part."""
-    weights = encoders.digest(encoders.find(MODEL))
-    made = records.provenance(device=device, weights=weights, seconds=seconds, **about)
-    made["versions"] |= peers.versions()
-    return made | {"threads": torch.get_num_threads(), "cores": os.cpu_count(), "model": MODEL}
+    return {
+        "device": records.device_name(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "commit": records.commit(),
+        "versions": records.versions() | peers.versions(),
+        "model": MODEL,
+        "weights": encoders.digest(encoders.find(MODEL)),
+        "seconds": seconds,
+    }
 
 
 def significant(value):

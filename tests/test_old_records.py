@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lib import experiments, profiles, records
+from lib import experiments, profiles
+from lib import old_records as records
 from lib.grids import Run
 
 RUN = Run("layer_similarity", "owner/name", "pos", "trained", 0)
@@ -79,7 +80,7 @@ def test_processes_that_write_at_once_lose_nothing():
 
 WRITER = """
 from dataclasses import replace
-from lib import profiles, records
+from lib import profiles, old_records as records
 from lib.grids import Run
 settings = profiles.get("tiny", "layer_similarity")
 run = Run("layer_similarity", "m", "pos", "trained", 0)
