@@ -81,9 +81,8 @@ def _one(bench: Bench, classes: int) -> tuple[list[dict], list[dict]]:
     }
     if bench.with_peers:
         train["NeuroX"] = lambda: trained.update(NeuroX=peers.neurox_probe(data.rows, data.labels))
-    found = rows(
-        f"training a probe, {classes} classes", bench.interleaved(train, bench.sizes.probe_repeats)
-    )
+    repeats, of = bench.sizes.probe_repeats, f"probe, {classes} classes"
+    found = rows(f"training a {of}", bench.interleaved(train, repeats))
     ours, theirs = trained["ours"], trained.get("NeuroX")
     judge = {
         "products": lambda: data.rows @ ours.weights[0].T,
@@ -94,10 +93,7 @@ def _one(bench: Bench, classes: int) -> tuple[list[dict], list[dict]]:
         judge["NeuroX"] = lambda: peers.neurox_accuracy(theirs, data.rows, data.labels)
         accuracy["NeuroX"] = peers.neurox_accuracy(theirs, data.held, data.held_labels)
     found = [row | {"accuracy": accuracy.get(row["way"])} for row in found]
-    found += rows(
-        f"judging by a probe, {classes} classes",
-        bench.interleaved(judge, bench.sizes.probe_repeats),
-    )
+    found += rows(f"judging by a {of}", bench.interleaved(judge, repeats))
     ranked, checks = _ranked(bench, ours.weights[0])
     if bench.with_peers:
         apart = abs(accuracy["ours"] - accuracy["NeuroX"])
