@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from lib import corpora, cost, encoders, finetune, peak, training
-from lib.recipes import RELEASED, Recipe, plan
+from lib.finetune import RELEASED, Recipe
 from tests.bench import peers
 from tests.bench.base import MODEL, TEXT, Bench, check, difference, rows
 
@@ -84,7 +84,7 @@ def load(name: str, count: int) -> corpora.Task:
 def groups_of(model, tokenizer, task: corpora.Task, recipe: Recipe = RECIPE) -> list[np.ndarray]:
     """The batches of :func:`lib.cost.tuning`, on which the released loop trains too."""
     encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
-    return plan([len(ids) for ids in encoded.ids], recipe, cost.SEED)
+    return training.plan([len(ids) for ids in encoded.ids], recipe, cost.SEED)
 
 
 class Beside:
