@@ -40,6 +40,7 @@ FAMILIES = {
     "distilbert": Family("transformer.layer", "n_layers"),
     "electra": Family("encoder.layer", "num_hidden_layers"),
     "albert": Family(None, "num_hidden_layers"),
+    "gpt2": Family("h", "n_layer", summary="last"),
 }
 
 
@@ -101,6 +102,9 @@ MINIATURES = {  # what this book can pretrain; those of a known digest lie in li
         "6 blocks, distilled from BERT-mini; narrow, our own",
         parent="bert-mini-12",
         sha256="a8c952f7fe334f878a61e4115bf120e7543a69a2101c8a564b5df07f4d40b48d",
+    ),
+    "gpt-mini-12": Model(
+        "GPT-mini", None, "gpt2", 12, "MIT", "next words, left to right; narrow, our own"
     ),
 }
 MODELS = {
