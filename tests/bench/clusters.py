@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from lib import cost, peak
+from lib import cost
 from lib.similarity import Moments, correlation_clusters
 from tests.bench import peers
 from tests.bench.base import Bench, check, difference, rows
@@ -116,7 +116,7 @@ def clusters(bench: Bench) -> dict:
         for turn in range(repeats):
             for way in ways:
                 bench.say(f"clusters: {count:,} rows, {way}, {turn + 1} of {repeats}")
-                runs[way].append(peak.alone(WAYS[way], count, neurons, str(bench.device)))
+                runs[way].append(cost.alone(WAYS[way], count, neurons, str(bench.device)))
         for way, done in runs.items():
             _add(found, f"clusters, {count:,} rows", way, done)
         if bench.with_peers:

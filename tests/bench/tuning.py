@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from lib import corpora, cost, encoders, finetune, peak, training
+from lib import corpora, cost, encoders, finetune, training
 from lib.finetune import RELEASED, Recipe
 from tests.bench import peers
 from tests.bench.base import MODEL, TEXT, Bench, check, difference, rows
@@ -246,7 +246,7 @@ def _memory(bench: Bench) -> list[dict]:
     bench.say("fine-tuning: memory")
     given = (str(bench.device), min(bench.sizes.tuned, MEMORY_UPDATES * RECIPE.batch))
     ways = ("ours", "released loop")
-    return [{"case": "fine-tuning", "way": way} | peak.alone(_alone, way, *given) for way in ways]
+    return [{"case": "fine-tuning", "way": way} | cost.alone(_alone, way, *given) for way in ways]
 
 
 def _base(bench: Bench) -> list[dict]:
