@@ -42,7 +42,7 @@ test: $(TEXT)
 
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-bench.txt
-	@$(BIN)/python -m lib.bench.run
+	@$(BIN)/python -m tests.bench.run
 
 lint: $(READY)
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

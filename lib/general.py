@@ -98,7 +98,7 @@ def general(settings: Profile, run: Run) -> Found:
         ``activations``: counts of the text and scale of each layer; ``layer_similarity``: CKA;
         ``neuron_correlation``: clusters at each threshold.
     dict
-        What made them, for :func:`lib.records.provenance`.
+        What made them, for :func:`lib.old_records.provenance`.
     """
     sentences, task = sample(settings, run)
     model, tokenizer = load_model(run)

@@ -1,32 +1,135 @@
-"""The only writer of results: one line of JSON per run, found again by what it depends on.
+"""Run the cells of a grid and keep what each gave: one line of JSON a run, never computed twice.
 
 ``book/results/<profile>/<experiment>/<model>--<task>.jsonl`` holds the numbers, without times or
-host names, so that two machines write the same file; only the records of ``cost`` and
-``efficient_transfer`` hold times too, which are among their numbers. ``... .provenance.jsonl``
-beside it holds what made them. Files are replaced whole, provenance first: a process killed at any
-instant leaves whole files, and never a number without its provenance.
+host names, so that two machines write the same file (only records of run times hold times).
+``... .provenance.jsonl`` beside it holds what made them. A record is found again by its cell and by
+everything its numbers depend on: the digest of the settings, of the model's files and of the text.
+Files are replaced whole, provenance first: a process killed at any instant leaves whole files, and
+never a number without its provenance.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 
+import pandas as pd
 import torch
 from filelock import FileLock
+from tqdm import tqdm
 
-from lib.grids import Profile, Run
+from lib import corpora, encoders
+from lib.errors import BadInput, one_of
+from lib.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = Path(__file__).parent / "published"  # tables of paper B's first version
 DIGITS = 6
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "datasets")
+SOURCES = {"embedded": "this environment", "hub": "Hub"}  # of texts, in words; else the data root
+IDENTITY = ("digest", "files", "text")  # of settings, model and text: what finds a record again
+
+
+def fill(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]) -> pd.DataFrame:
+    """Compute the cells of a grid that have no record, record them, and return all of them.
+
+    Parameters
+    ----------
+    settings
+        From :func:`lib.settings.of`.
+    grid
+        One tuple per run. The names of its entries are the names of ``step``'s parameters; those
+        that hold the words ``model`` and ``task`` name models and tasks, ``seed`` a seed.
+    step
+        Computes one run: a dict of numbers, strings, lists and dicts of them.
+
+    Returns
+    -------
+    DataFrame
+        One row per finished run in the grid's order: its cell, then what ``step`` returned, lists
+        as lists. ``attrs`` holds ``asked``, the number of cells, and ``made``, what made each run.
+
+    Raises
+    ------
+    BadInput
+        If nothing may be computed and no run has a record.
+    """
+    names = list(inspect.signature(step).parameters)
+    cells = [dict(zip(names, entry, strict=True)) for entry in dict.fromkeys(grid)]
+    if settings.compute:
+        left = [c for c in cells if not settings.use_records or _find(settings, c) is None]
+        for cell in tqdm(left, unit="run", disable=not left, leave=False):
+            begin = time.perf_counter()
+            add(settings, cell, step(**cell), time.perf_counter() - begin)
+    found = [(cell, _find(settings, cell), _find(settings, cell, made=True)) for cell in cells]
+    rows = [cell | line["values"] for cell, line, _ in found if line]
+    if not rows:
+        raise BadInput(
+            f"no run of {settings.experiment!r} has a record under these settings, and compute is "
+            "False; compute them ('make records' does), or choose settings that are recorded"
+        )
+    table = pd.DataFrame(rows)
+    table.attrs = {"asked": len(cells), "made": [made for _, line, made in found if line and made]}
+    return table
+
+
+def coverage(runs: pd.DataFrame) -> str:
+    """How many runs of a grid are finished, in words."""
+    return f"{len(runs)} of {runs.attrs['asked']} runs are finished."
+
+
+def long(table: pd.DataFrame, by: str, *columns: str) -> pd.DataFrame:
+    """One row per entry of some columns of lists or dicts, numbered or named by ``by``.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"seed": [0], "score": [[0.5, 0.7]]})
+    >>> long(table, "layer", "score")["score"].tolist()
+    [0.5, 0.7]
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        lists = {name: row.pop(name) for name in columns}
+        first = lists[columns[0]]
+        for place, key in enumerate(first):
+            entries = {n: v[key] if isinstance(v, dict) else v[place] for n, v in lists.items()}
+            rows.append(row | {by: _number(key) if isinstance(first, dict) else place} | entries)
+    return pd.DataFrame(rows)
+
+
+def _number(text: str):
+    """A number written as text, as JSON writes the keys of a dict."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return int(value) if value.is_integer() and "." not in text else value
+
+
+def same(settings: Settings, **wanted) -> dict | None:
+    """Values of a recorded run whose cell or values agree with those wanted, None if there is none.
+
+    For runs that several cells share, such as two strategies that keep the same blocks.
+    """
+    cell = {name: value for name, value in wanted.items() if name != "keep"}
+    for line in _lines(path(settings, cell)):
+        if _agrees(line, identity(settings, cell)):
+            known = line | line["values"]
+            if all(known.get(name) == value for name, value in rounded(wanted).items()):
+                return line["values"]
+    return None
+
+
+# ---- what finds a record again ----------------------------------------------------------------
 
 
 def results() -> Path:
@@ -34,14 +137,92 @@ def results() -> Path:
     return Path(os.environ.get("REDUNDANCY_RESULTS") or ROOT / "book" / "results")
 
 
-def slug(model: str) -> str:
-    """Name of a model as part of a file's name: the slashes of a folder or Hub id become ``__``."""
-    return model.strip("/").replace("/", "__").replace("\\", "__")
+def path(settings: Settings, cell: dict) -> Path:
+    """File that holds the record of a cell."""
+    named = [v for n, v in cell.items() if v is not None and ("model" in n or "task" in n)]
+    name = "--".join(str(v).strip("/").replace("/", "__").replace("\\", "__") for v in named)
+    folder = results() / settings.profile / settings.experiment
+    return folder / f"{name or settings.experiment}.jsonl"
 
 
-def path(profile: str, run: Run) -> Path:
-    """File that holds a run's record."""
-    return results() / profile / run.experiment / f"{slug(run.model)}--{run.task}.jsonl"
+def identity(settings: Settings, cell: dict) -> dict:
+    """Digests of the settings, of the models' files and of the texts; None where not at hand."""
+    files = [_files(v) for n, v in cell.items() if "model" in n and v is not None]
+    texts = [
+        corpora.digest(v, root=settings.data, seed=cell.get("seed", 0))
+        for n, v in cell.items()
+        if "task" in n and v is not None
+    ]
+    return {"digest": settings.digest, "files": _joined(files), "text": _joined(texts)}
+
+
+def _joined(digests: list[str | None]) -> str | None:
+    return None if None in digests else "-".join(digest[:12] for digest in digests)
+
+
+def _files(model: str) -> str | None:
+    """Digest of a model's files, None where they are not on this machine."""
+    folder = encoders.local(model)
+    return folder and encoders.digest(folder)
+
+
+def _agrees(line: dict, known: dict) -> bool:
+    return all(known[name] in (None, line.get(name)) for name in IDENTITY)
+
+
+def _find(settings: Settings, cell: dict, *, made: bool = False) -> dict | None:
+    file = path(settings, cell)
+    known, wanted = identity(settings, cell), rounded(cell)
+    for line in _lines(file.with_suffix(".provenance.jsonl") if made else file):
+        if _agrees(line, known) and all(line.get(n) == v for n, v in wanted.items()):
+            return line
+    return None
+
+
+def _lines(file: Path) -> list[dict]:
+    if not file.exists():
+        return []
+    about = file.stat()
+    return _parsed(file, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=256)
+def _parsed(file: Path, *_: int) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+# ---- writing ----------------------------------------------------------------------------------
+
+
+def add(settings: Settings, cell: dict, values: dict, seconds: float) -> None:
+    """Write one finished run; a record of the same cell and identity is replaced."""
+    taken = set(cell) & set(values)
+    if taken:
+        raise BadInput(f"the step returns {sorted(taken)}, which are names of the grid's cell")
+    file = path(settings, cell)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    name = rounded(cell) | identity(settings, cell)
+    with FileLock(file.with_suffix(".lock")):
+        made = provenance(settings, cell) | {"seconds": seconds}
+        _put(file.with_suffix(".provenance.jsonl"), name, rounded(made))
+        _put(file, name, {"values": rounded(values)})
+
+
+def _put(file: Path, name: dict, entry: dict) -> None:
+    """Replace or add one line, writing the whole file anew beside the old one."""
+    others = [line for line in _lines(file) if {key: line.get(key) for key in name} != name]
+    lines = sorted(json.dumps(line, sort_keys=True) for line in [*others, name | entry])
+    write_whole(file, "".join(f"{line}\n" for line in lines))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Replace a file by a new one written beside it: a process killed here leaves a whole file."""
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    with fresh.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(fresh, file)
 
 
 def rounded(value):
@@ -63,78 +244,20 @@ def rounded(value):
     return value
 
 
-def _lines(file: Path) -> list[dict]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+# ---- what made a record -----------------------------------------------------------------------
 
 
-def _key(line: dict) -> tuple:
-    return line["setting"], line["seed"], line["digest"]
+def provenance(settings: Settings, cell: dict) -> dict:
+    """Source of the text, device, versions and commit."""
+    return {
+        "source": SOURCES.get(settings.data, "data root"),
+        "versions": versions(),
+        "device": device_name(encoders.default_device()),
+        "commit": commit(),
+    }
 
 
-def _put(file: Path, entry: dict) -> None:
-    """Replace or add one line, writing the whole file anew beside the old one."""
-    lines = {_key(line): line for line in _lines(file)} | {_key(entry): entry}
-    text = "".join(json.dumps(lines[key], sort_keys=True) + "\n" for key in sorted(lines))
-    write_whole(file, text)
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Replace a file by a new one written beside it: a process killed here leaves a whole file."""
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    with fresh.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(fresh, file)
-
-
-def add(settings: Profile, run: Run, values: dict, provenance: dict) -> None:
-    """Write one finished run; a record of the same run and digest is replaced.
-
-    Parameters
-    ----------
-    settings
-        The profile under which it ran.
-    run
-        What was run.
-    values
-        Numbers, lists or dicts of them; tensors and arrays are written as lists.
-    provenance
-        What made them, from :func:`provenance`.
-    """
-    file = path(settings.name, run)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    name = {**asdict(run), "digest": settings.digest(run)}
-    with FileLock(file.with_suffix(".lock")):
-        _put(file.with_suffix(".provenance.jsonl"), {**name, **rounded(provenance)})
-        _put(file, {**name, "values": rounded(values)})
-
-
-def find(settings: Profile, run: Run) -> dict | None:
-    """The record of a run, None where it has not been computed under these settings."""
-    return _find(path(settings.name, run), settings, run)
-
-
-def made_by(settings: Profile, run: Run) -> dict | None:
-    """The provenance of a run."""
-    return _find(path(settings.name, run).with_suffix(".provenance.jsonl"), settings, run)
-
-
-def _find(file: Path, settings: Profile, run: Run) -> dict | None:
-    if not file.exists():
-        return None
-    key = (run.setting, run.seed, settings.digest(run))
-    return next((line for line in _lines(file) if _key(line) == key), None)
-
-
-def read(settings: Profile) -> Iterator[tuple[Run, dict]]:
-    """Every run of a grid that has a record, with its values."""
-    for run in settings.runs():
-        record = find(settings, run)
-        if record is not None:
-            yield run, record["values"]
-
-
+@cache
 def commit() -> str:
     """Commit of the code, marked where the tree differs from it; ``unknown`` outside git."""
 
@@ -152,13 +275,7 @@ def commit() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
 
 
 def device_name(device) -> str:
@@ -168,31 +285,27 @@ def device_name(device) -> str:
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def provenance(
-    *, device, weights: str, data: str, source: str, precision: str = "float32", **seconds: float
-) -> dict:
-    """What a record's numbers come from.
+# ---- published numbers, and verdicts ----------------------------------------------------------
 
-    Parameters
-    ----------
-    device
-        Where the model ran.
-    weights, data
-        SHA-256 of the model's weights and of the text read.
-    source
-        Where the text came from, in words.
-    precision
-        Of the model's matrix products.
-    seconds
-        Wall time: ``seconds`` of the run, and of parts of it under names of their own.
+
+def published(name: str) -> pd.DataFrame:
+    """A table of paper B's first version (arXiv 2004.03844v1), by the name of its file.
+
+    Every row names its table or figure; tables are as printed, figures were read off the plot.
     """
-    return {
-        "versions": versions(),
-        "device": device_name(device),
-        "precision": precision,
-        "commit": commit(),
-        "weights": weights,
-        "data": data,
-        "source": source,
-        **seconds,
-    }
+    one_of("published table", name, [file.stem for file in sorted(PUBLISHED.glob("*.csv"))])
+    return pd.read_csv(PUBLISHED / f"{name}.csv")
+
+
+def keep_verdict(settings: Settings, claim: str, **row) -> None:
+    """Write what the scoreboard says of a claim; not where the reader changed a setting."""
+    if settings.usual:
+        file = results() / settings.profile / "claims" / f"{claim}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(rounded({"claim": claim} | row), indent=1, sort_keys=True))
+
+
+def verdicts(profile: str) -> pd.DataFrame:
+    """Verdicts that the pages of a profile have written, a row a claim."""
+    files = sorted((results() / profile / "claims").glob("*.json"))
+    return pd.DataFrame([json.loads(file.read_text()) for file in files])

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from lib import corpora, encoders, records
+from lib import corpora, encoders
+from lib import old_records as records
 from lib.errors import BadInput
 from lib.grids import Profile, Run
 

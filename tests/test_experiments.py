@@ -11,7 +11,9 @@ from lib import (
     finetune,
     general,
     profiles,
-    records,
+)
+from lib import (
+    old_records as records,
 )
 from lib.dropped import runs
 from lib.grids import Run

@@ -152,7 +152,10 @@ WRONG_FILES = {
         "every row has the label 'bad'; two are needed at least",
     ),
     "ragged": (lambda p: raw(p / "a.csv", "text,label\nx,1,2\n"), "a.csv:2: has 3 columns, the"),
-    "quotes": (lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'), "a.csv:2: a field beg"),
+    "quotes": (
+        lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'),
+        "a.csv:2: a field begins with a quotation mark and",
+    ),
     "twice": (lambda p: raw(p / "a.csv", "text,text\nx,1\n"), "columns .'text'. are named twice"),
     "not JSON": (lambda p: raw(p / "a.jsonl", '{"text": \n'), "a.jsonl:1: is not JSON"),
     "no object": (lambda p: raw(p / "a.jsonl", "[1, 2]\n"), "a.jsonl:1: is no JSON object"),

@@ -1,22 +1,19 @@
-"""Records: whole at any instant, found again, the same on every machine."""
+"""Records: any grid, whole at any instant, found again by all they depend on, never by less."""
 
 import json
 import multiprocessing
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
-from lib import experiments, profiles, records
-from lib.grids import Run
+from lib import BadInput, records, settings
 
-RUN = Run("layer_similarity", "owner/name", "pos", "trained", 0)
-SETTINGS = profiles.get("tiny", "layer_similarity")
+ON = ("max_words",)
 
 
 @pytest.fixture(autouse=True)
@@ -25,140 +22,173 @@ def results(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
-def test_what_is_added_is_found_and_read():
-    records.add(SETTINGS, RUN, {"cka": torch.eye(2) / 3, "odd": float("nan")}, {"seconds": 1.5})
-    found = records.find(SETTINGS, RUN)
-    assert found["values"] == {"cka": [[0.333333, 0.0], [0.0, 0.333333]], "odd": None}
-    assert records.made_by(SETTINGS, RUN)["seconds"] == 1.5
-    assert records.find(SETTINGS, replace(RUN, seed=1)) is None
-    assert records.find(replace(SETTINGS, words=11), RUN) is None
+def chosen(**page):
+    return settings.of("trial", page, on=ON)
 
 
-def test_files_lie_where_the_design_says(results):
-    records.add(SETTINGS, RUN, {}, {})
-    assert (results / "tiny" / "layer_similarity" / "owner__name--pos.jsonl").exists()
+def squares(seen=None):
+    def step(task, seed):
+        if seen is not None:
+            seen.append((task, seed))
+        return {"square": seed**2, "list": [seed, float("nan")]}
+
+    return step
 
 
-def test_lines_are_the_same_whatever_the_order_and_the_machine(results):
-    runs = [replace(RUN, seed=seed) for seed in (2, 0, 1)]
+GRID = [("sst2", seed) for seed in (2, 0, 1)]
+
+
+def test_a_grid_becomes_a_tidy_table_in_its_own_order():
+    table = records.fill(chosen(), GRID, squares())
+    assert table[["task", "seed", "square"]].values.tolist() == [
+        ["sst2", s, s * s] for _, s in GRID
+    ]
+    assert table["list"][0] == [2, None]
+    assert records.coverage(table) == "3 of 3 runs are finished."
+    assert len(table.attrs["made"]) == 3
+
+
+def test_what_is_recorded_is_not_computed_again():
+    seen = []
+    records.fill(chosen(), GRID[:2], squares(seen))
+    records.fill(chosen(), GRID, squares(seen))
+    assert seen == GRID
+    records.fill(chosen(use_records=False), GRID[:1], squares(seen))
+    assert seen == [*GRID, GRID[0]]
+
+
+def test_nothing_is_computed_where_it_must_not_be():
+    with pytest.raises(BadInput, match="no run of 'trial' has a record"):
+        records.fill(chosen(compute=False), GRID, squares())
+    records.fill(chosen(), GRID[:1], squares())
+    table = records.fill(chosen(compute=False), GRID, squares())
+    assert records.coverage(table) == "1 of 3 runs are finished."
+
+
+def test_other_settings_are_other_records_and_unnamed_ones_are_not():
+    seen = []
+    records.fill(chosen(), GRID, squares(seen))
+    records.fill(chosen(epochs=9), GRID, squares(seen))
+    assert len(seen) == 3
+    records.fill(chosen(max_words=99), GRID, squares(seen))
+    assert len(seen) == 6
+
+
+def test_a_changed_model_folder_is_another_model(family_folders, tmp_path):
+    folder, seen = tmp_path / "model", []
+    shutil.copytree(family_folders["bert"], folder)
+
+    def step(model, seed):
+        seen.append(seed)
+        return {"x": len(seen)}
+
+    def fill():
+        return records.fill(chosen(models=[str(folder)]), [(str(folder), 0)], step)["x"].tolist()
+
+    assert fill() == fill() == [1]
+    for name in ("model.safetensors",):
+        content = bytearray((folder / name).read_bytes())
+        content[-1] ^= 1
+        (folder / name).write_bytes(content)
+        assert fill() == [len(seen)] and len(seen) > 1
+
+
+def test_another_text_is_another_record(tmp_path):
+    for name, word in (("one", "good"), ("two", "bad")):
+        folder = tmp_path / name / "SST-2"
+        folder.mkdir(parents=True)
+        rows = "".join(f"{word} film {i}\t{i % 2}\n" for i in range(40))
+        for part in ("train.tsv", "dev.tsv"):
+            (folder / part).write_text(f"sentence\tlabel\n{rows}")
+    seen = []
+    for name in ("one", "two", "one"):
+        records.fill(chosen(data=str(tmp_path / name)), GRID[:1], squares(seen))
+    assert len(seen) == 2
+
+
+def test_files_lie_where_the_design_says_and_two_machines_write_the_same(results):
     texts = []
-    for order, seconds in ((runs, 1.0), (runs[::-1], 2.0)):
-        for run in order:
-            records.add(SETTINGS, run, {"b": 1, "a": run.seed}, {"seconds": seconds})
-        texts.append(records.path("tiny", RUN).read_text())
+    for grid in (GRID, GRID[::-1]):
+        records.fill(chosen(use_records=False), grid, squares())
+        texts.append((results / "tiny" / "trial" / "sst2.jsonl").read_text())
     assert texts[0] == texts[1]
     for line in texts[0].splitlines():
         assert line == json.dumps(json.loads(line), sort_keys=True)
         assert "seconds" not in line
 
 
-def test_a_second_record_of_a_run_replaces_the_first_but_not_other_settings():
-    other = replace(SETTINGS, words=999)
-    for settings, value in ((SETTINGS, 1), (other, 2), (SETTINGS, 3)):
-        records.add(settings, RUN, {"x": value}, {})
-    assert records.find(SETTINGS, RUN)["values"] == {"x": 3}
-    assert records.find(other, RUN)["values"] == {"x": 2}
+def test_a_result_may_not_hide_the_cell():
+    with pytest.raises(BadInput, match="seed"):
+        records.fill(chosen(), GRID, lambda task, seed: {"seed": 1})
 
 
-def _add_many(seeds):
-    for seed in seeds:
-        records.add(SETTINGS, replace(RUN, seed=seed), {"seed": seed}, {})
+def test_a_shared_run_is_found_by_what_it_holds():
+    def step(model, task, strategy, seed):
+        return {"keep": [0, 1], "score": 0.5}
+
+    model = "all-minilm-l6-v2"
+    records.fill(chosen(), [(model, "sst2", "top", 0)], step)
+    wanted = {"model": model, "task": "sst2", "seed": 0}
+    assert records.same(chosen(), **wanted, keep=[0, 1])["score"] == 0.5
+    assert records.same(chosen(), **wanted, keep=[0, 2]) is None
+    assert records.same(chosen(), **wanted | {"seed": 1}, keep=[0, 1]) is None
+    assert records.same(chosen(max_words=99), **wanted, keep=[0, 1]) is None
 
 
-def test_processes_that_write_at_once_lose_nothing():
+def _fill(seeds):
+    records.fill(chosen(), [(seed,) for seed in seeds], lambda seed: {"square": seed**2})
+
+
+def test_processes_that_write_at_once_lose_nothing(results):
     context = multiprocessing.get_context("fork")
-    parts = [range(start, 40, 4) for start in range(4)]
-    workers = [context.Process(target=_add_many, args=(part,)) for part in parts]
+    parts = [range(start, 20, 4) for start in range(4)]
+    workers = [context.Process(target=_fill, args=(part,)) for part in parts]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    seeds = [json.loads(x)["seed"] for x in records.path("tiny", RUN).read_text().splitlines()]
-    assert seeds == list(range(40))
+    lines = (results / "tiny" / "trial" / "trial.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["seed"] for line in lines) == list(range(20))
 
 
-WRITER = """
-from dataclasses import replace
-from lib import profiles, records
-from lib.grids import Run
-settings = profiles.get("tiny", "layer_similarity")
-run = Run("layer_similarity", "m", "pos", "trained", 0)
-for seed in range(10**6):
-    records.add(settings, replace(run, seed=seed), {"filler": list(range(500))}, {"seed": seed})
-    if not seed:
-        print("go", flush=True)
-"""
-
-
-@pytest.mark.parametrize("wait", [0.11, 0.23, 0.37])
-def test_killed_while_writing_leaves_whole_lines_with_provenance(results, wait):
-    writer = subprocess.Popen([sys.executable, "-c", WRITER], stdout=subprocess.PIPE)
-    writer.stdout.readline()
-    time.sleep(wait)
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    file = records.path("tiny", Run("layer_similarity", "m", "pos", "trained", 0))
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+def test_a_killed_writer_leaves_whole_files_and_every_number_its_provenance(results):
+    writer = multiprocessing.get_context("fork").Process(target=_fill, args=(range(3000),))
+    writer.start()
+    file = results / "tiny" / "trial" / "trial.jsonl"
+    while not file.exists():
+        time.sleep(0.01)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    found = [json.loads(line) for line in file.read_text().splitlines()]
     made = file.with_suffix(".provenance.jsonl").read_text().splitlines()
-    assert [line["seed"] for line in lines] == list(range(len(lines)))
-    assert len(lines) <= len(made) <= len(lines) + 1
-    records.add(SETTINGS, replace(RUN, model="m", seed=10**7), {}, {})  # no lock is left behind
-    assert len(file.read_text().splitlines()) == len(lines) + 1
+    assert found
+    assert {x["seed"] for x in found} <= {json.loads(line)["seed"] for line in made}
 
 
-FILL = """
-import sys
-from lib import experiments, profiles
-experiments.fill(profiles.get("tiny", "layer_similarity", models=[sys.argv[1]], tasks=["topics"],
-    seeds=list(range(5)), weights=["trained"], words=200))
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(results, family_folders):
-    folder = str(family_folders["bert"])
-    settings = profiles.get(
-        "tiny",
-        "layer_similarity",
-        models=[folder],
-        tasks=["topics"],
-        seeds=list(range(5)),
-        weights=["trained"],
-        words=200,
+def test_lists_over_layers_become_rows():
+    table = pd.DataFrame(
+        {"seed": [0, 1], "score": [[0.5, 0.7], [0.1, 0.2]], "by": [{"0.1": 3}, {}]}
     )
-    run = settings.runs()[0]
-    file = records.path("tiny", run)
-    worker = subprocess.Popen([sys.executable, "-c", FILL, folder], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (file.exists() and len(file.read_text().splitlines()) >= 2):
-        assert worker.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
-    before = {r.seed: records.made_by(settings, r) for r, _ in records.read(settings)}
-    assert len(before) >= 2
-    assert len(experiments.fill(settings)) == 5
-    for seed, made in before.items():
-        assert records.made_by(settings, replace(run, seed=seed)) == made
+    layers = records.long(table, "layer", "score")
+    assert layers["layer"].tolist() == [0, 1, 0, 1] and layers["seed"].tolist() == [0, 0, 1, 1]
+    named = records.long(table[:1], "threshold", "by")
+    assert named["threshold"].tolist() == [0.1] and named["by"].tolist() == [3]
 
 
-def test_use_records_false_computes_again(family_folders):
-    settings = profiles.get(
-        "tiny",
-        "layer_similarity",
-        models=[str(family_folders["bert"])],
-        tasks=["topics"],
-        seeds=[0],
-        weights=["trained"],
-        words=200,
-    )
-    first = experiments.fill(settings)
-    run = settings.runs()[0]
-    records.add(settings, run, {"cka": "stale"}, {})
-    assert experiments.fill(settings)[0][1] == {"cka": "stale"}
-    assert experiments.fill(replace(settings, use_records=False)) == first
+def test_numbers_are_plain_json():
+    assert records.rounded({1: torch.tensor([1 / 3])}) == {"1": [0.333333]}
 
 
-def test_provenance_says_what_made_a_number():
-    made = records.provenance(device="cpu", weights="w", data="d", source="s", seconds=2)
-    assert {"versions", "device", "precision", "commit", "weights", "data", "seconds"} <= set(made)
-    assert {"python", "torch", "transformers", "numpy"} <= set(made["versions"])
+def test_every_published_table_names_its_source():
+    for name in ("top_dropping", "layers_within", "cost", "when_to_drop"):
+        assert records.published(name)["table"].notna().all()
+    for name in ("strategies", "base_against_finetuned"):
+        assert records.published(name)["figure"].notna().all()
+    with pytest.raises(BadInput, match="valid: base_against_finetuned, cost"):
+        records.published("nothing")
+
+
+def test_verdicts_are_kept_only_for_the_profile_as_it_is():
+    records.keep_verdict(chosen(), "A1", verdict="reproduced")
+    records.keep_verdict(chosen(seeds=[5]), "A2", verdict="reproduced")
+    assert records.verdicts("tiny")["claim"].tolist() == ["A1"]

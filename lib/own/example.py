@@ -16,8 +16,8 @@ import numpy as np
 
 from lib import dropping, finetune
 from lib.corpora import Task
-from lib.recipes import Recipe
-from lib.records import ROOT
+from lib.old_records import ROOT
+from lib.training import Recipe
 
 ENCODER = "all-minilm-l6-v2"
 TABLES = {

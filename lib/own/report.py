@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import dropping, encoders, finetune, records
+from lib import dropping, encoders, finetune
+from lib import old_records as records
 from lib.corpora import Task
 from lib.own import example, smaller
 from lib.own.given import Request

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from lib import encoders, records
+from lib import encoders
+from lib import old_records as records
 from lib.pretrain import run, shapes
 
 WEIGHTS, LOG, CARD = "model.safetensors", "training.json", "README.md"
@@ -88,8 +89,8 @@ def card(model, tokenizer, folder: Path, about: About, account: dict) -> str:
     parts = [
         f"# {shape.model.title}",
         f"A small {shape.model.family} of {encoders.blocks(folder)} blocks, {about.width} wide, "
-        f"with {encoders.n_parameters(model):,} parameters{taught}; stored in half precision. It is made "
-        "for trying out how redundant layers and neurons are, on a laptop.",
+        f"with {encoders.n_parameters(model):,} parameters{taught}; stored in half precision. "
+        "It is made for trying out how redundant layers and neurons are, on a laptop.",
         f"- Text: {about.source}. Licence of the text: {about.licence}.",
         f"- Tokenizer: {len(tokenizer):,} pieces, trained on the same text.",
         f"- Recipe: {about.steps:,} steps of {recipe.batch} rows of {run.LENGTH} tokens "

@@ -1,0 +1,264 @@
+"""What is run: the parameters of every page, checked once, with the defaults of three profiles."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from lib import corpora, encoders
+from lib.dropping import STRATEGIES
+from lib.errors import BadInput, one_of
+
+PROFILES = ("tiny", "small", "paper")
+SOURCES = ("embedded", "root", "hub")
+
+
+def _model(name: str) -> str:
+    if name not in encoders.MODELS and not Path(name).is_dir() and name.count("/") != 1:
+        table = ", ".join(encoders.MODELS)
+        raise ValueError(f"it is no folder, no Hub id (owner/name) and not in the table: {table}")
+    return name
+
+
+def _source(name: str) -> str:
+    if name not in SOURCES and not Path(name).is_dir():
+        raise ValueError(f"it is no folder and none of {', '.join(SOURCES)}")
+    return name
+
+
+def _once(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        raise ValueError("it names a value twice; each may be named once")
+    return values
+
+
+def _trained(values: tuple) -> tuple:
+    if "trained" not in values:
+        raise ValueError("it lacks 'trained', which the random-init baseline is compared with")
+    return values
+
+
+def _listed(value):
+    """A list, also one that papermill's ``-p`` passed as text."""
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError("it is not a list such as [a, b]") from None
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _some(kind):
+    """Type of a list of at least one value, none of them twice."""
+    checks = BeforeValidator(_listed), Field(min_length=1), AfterValidator(_once)
+    return Annotated[(tuple[kind, ...], *checks)]
+
+
+Task = Annotated[str, AfterValidator(lambda name: _one_of(name, corpora.TASKS))]
+Model = Annotated[str, AfterValidator(_model)]
+Rows = Annotated[int, Field(ge=10, le=100_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Percent = Annotated[float, Field(ge=0, lt=100)]
+
+
+def _one_of(name: str, valid) -> str:
+    if name not in valid:
+        raise ValueError(f"it should be one of {', '.join(map(str, valid))}")
+    return name
+
+
+class Settings(BaseModel):
+    """Everything a page may choose; profiles and pages give the values, here they are checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    profile: Literal[PROFILES]
+    experiment: str
+    on: tuple[str, ...] = ()  # the settings that may change the experiment's numbers
+    given: tuple[str, ...] = ()  # the settings that the reader changed
+    models: _some(Model)  # names of the table, Hub ids or folders
+    tasks: _some(Task)
+    data: Annotated[str, AfterValidator(_source)]  # embedded, root, hub, or a folder like the root
+    max_words: Rows  # rows read word by word, of each part of a task
+    max_examples: Rows = 10_000  # sentences or pairs, of each part of a task
+    seeds: _some(Seed) = (0, 1, 2)
+    weights: Annotated[_some(Literal["trained", "random"]), AfterValidator(_trained)] = (
+        "trained",
+        "random",
+    )
+    order: Literal["shuffled", "first"] = "shuffled"  # of sentences drawn; first: as the papers
+    pooling: Literal["last", "first", "mean"] = "last"  # piece that a word's vector is read from
+    thresholds: _some(Share) = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of 1 - |r|
+    protocol: Literal["corrected", "official"] = "corrected"  # of probes and of the ranking
+    layer_tolerances: _some(Percent) = (1, 2, 3)  # of the oracle that the layer selector may lose
+    neuron_tolerance: Percent = 1  # that the feature selector may lose
+    cluster_threshold: Share = 0.3  # at which one neuron per cluster is kept
+    strategies: _some(Annotated[str, AfterValidator(lambda s: _one_of(s, STRATEGIES))]) = (
+        "top",
+        "bottom",
+        "even",
+        "odd",
+        "symmetric",
+        "contribution",
+    )
+    drop_shares: _some(Part) = (1 / 6, 1 / 3, 1 / 2)  # of the blocks; the papers' 2, 4, 6 of 12
+    top_depths: Annotated[int, Field(ge=1, le=1000)] | None = None  # depths tried from the top
+    epochs: Annotated[int, Field(ge=1, le=100)] = 3  # this and the next two: the released recipe
+    batch: Annotated[int, Field(ge=1, le=4096)] = 8
+    learning_rate: Annotated[float, Field(ge=1e-8, le=1)] = 5e-5
+    student_text: Task = "wikitext2"  # text that a distilled student learns from
+    student_epochs: Annotated[int, Field(ge=1, le=100)] = 3
+    timed_examples: Rows = 512  # sentences or pairs of one timed pass
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 5  # rounds in which every depth is timed once
+    use_records: bool = True  # False computes again what is recorded
+    compute: bool = True  # False computes nothing: what has no record is missing
+
+    @property
+    def digest(self) -> str:
+        """Digest of the settings that the numbers depend on."""
+        source = self.data if self.data in SOURCES else "root"
+        known = {name: getattr(self, name) for name in self.on} | {"data": source}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def usual(self) -> bool:
+        """Whether the profile is run as it stands: the reader changed nothing."""
+        return not set(self.given) - {"profile", "use_records", "compute"}
+
+
+@cache
+def profiles() -> dict[str, dict]:
+    """The three profiles as ``lib/profiles.yml`` has them."""
+    return yaml.safe_load(Path(__file__).with_name("profiles.yml").read_text())
+
+
+def defaults(profile: str, experiment: str) -> dict:
+    """Values of a profile for one experiment."""
+    one_of("profile", profile, PROFILES)
+    table = profiles()[profile]
+    return table["all"] | table.get(experiment, {})
+
+
+def of(
+    experiment: str, page: dict, *, on: Sequence[str] = (), kinds: Sequence[str] = (), **changes
+) -> Settings:
+    """Settings of an experiment, from the variables of the page that runs it.
+
+    Parameters
+    ----------
+    experiment
+        Names the records and the block of ``lib/profiles.yml``.
+    page
+        ``globals()`` of the page. Every variable named like a field of :class:`Settings`, and not
+        None, replaces the profile's value.
+    on
+        The settings that may change the experiment's numbers: they are part of a record's key.
+    kinds
+        Kinds of tasks that the experiment can read; default all.
+    changes
+        Values that go before those of the page; None changes nothing.
+
+    Raises
+    ------
+    BadInput
+        For an unknown parameter or value, naming what is valid.
+
+    Examples
+    --------
+    >>> of("dropping", {"seeds": [7]}).seeds
+    (7,)
+    >>> of("dropping", {"epochs": 0})
+    Traceback (most recent call last):
+    lib.errors.BadInput: epochs 0 is not valid: it should be greater than or equal to 1
+    """
+    _check_names(page.get("In", ()))
+    fields = set(Settings.model_fields) - {"experiment", "on", "given"}
+    given = {name: page[name] for name in fields if page.get(name) is not None}
+    given |= {name: value for name, value in changes.items() if value is not None}
+    values = defaults(given.get("profile", "tiny"), experiment) | {"profile": "tiny"} | given
+    about = {"experiment": experiment, "on": tuple(on), "given": tuple(sorted(given))}
+    try:
+        settings = Settings(**about, **values)
+    except ValidationError as error:
+        raise BadInput(_sentence(error)) from None
+    for task in settings.tasks:
+        if kinds and corpora.TASKS[task].kind not in kinds:
+            valid = [name for name, info in corpora.TASKS.items() if info.kind in kinds]
+            one_of("task", task, valid)
+    return settings
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault in one sentence."""
+    first = error.errors()[0]
+    name, value = first["loc"][0], first["input"]
+    told = first["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
+    return f"{name} {value!r} is not valid: {told[:1].lower()}{told[1:]}"
+
+
+def _check_names(cells: Sequence[str]) -> None:
+    """Refuse a parameter that nobody knows, which papermill itself lets pass.
+
+    ``cells`` are the sources of the cells run so far (``In``): papermill writes the parameters it
+    was given into a cell of its own, right behind the one that declares the page's.
+    """
+    for declared, passed in itertools.pairwise(cells):
+        if passed.startswith("# Parameters"):
+            valid = {*_assigned(declared), *Settings.model_fields} - {"experiment", "on", "given"}
+            for name in _assigned(passed):
+                one_of("parameter", name, sorted(valid))
+
+
+def _assigned(source: str) -> list[str]:
+    """Names that a cell assigns."""
+    nodes = (getattr(n, "targets", [getattr(n, "target", None)]) for n in ast.parse(source).body)
+    return [t.id for targets in nodes for t in targets if isinstance(t, ast.Name)]
+
+
+def describe() -> list[dict[str, str]]:
+    """Rows of the book's table of profiles: one per setting, and what experiments have apart."""
+    names = [name for name in Settings.model_fields if name not in ("experiment", "on", "given")]
+    rows = [
+        {"Field": f"`{name}`"} | {profile: _shown(_value(profile, name)) for profile in PROFILES}
+        for name in names
+    ]
+    apart = {
+        (experiment, name)
+        for table in profiles().values()
+        for experiment, values in table.items()
+        if experiment not in ("all", "purpose")
+        for name in values
+    }
+    return rows + [
+        {"Field": f"`{name}` of *{experiment.replace('_', ' ')}*"}
+        | {profile: _shown(defaults(profile, experiment).get(name)) for profile in PROFILES}
+        for experiment, name in sorted(apart)
+    ]
+
+
+def _value(profile: str, name: str):
+    known = {"profile": profile} | defaults(profile, "all")
+    return known.get(name, Settings.model_fields[name].default)
+
+
+def _shown(value) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return (
+        f"{value:,}"
+        if type(value) is int
+        else f"{value:.3g}"
+        if type(value) is float
+        else str(value)
+    )

@@ -1,0 +1,288 @@
+"""How results look on every page: theme, colours and markers, rounded numbers, verdict words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import HTML
+
+from lib import corpora, encoders, records
+from lib.dropping import STRATEGIES
+from lib.settings import Settings
+
+PM = "\u00a0±\u00a0"  # a table does not break the line there
+MISSING = "–"
+CLEAR = 5.0  # points: a task is learned if the score is so far above what needs no model
+SIZE = (6.4, 3.6)  # inches, of a figure with one panel
+COLOURS = [sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3, 4, 5, 9)]
+MARKERS = "osD^vPX*"
+GREY = "0.55"  # published numbers
+WORDS = ("reproduced", "not reproduced", "too little data", "not testable here")
+
+sns.set_theme(
+    context="notebook",
+    style="ticks",
+    palette=COLOURS,
+    rc={
+        "figure.dpi": 140,
+        "figure.figsize": SIZE,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlesize": 12,
+        "axes.titlelocation": "left",
+        "legend.frameon": False,
+        "font.size": 12,
+    },
+)
+pd.set_option("display.max_colwidth", None)
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+    """Place of each name in the table it belongs to: strategies, models, tasks; else in order."""
+    known = {name: place for place, name in enumerate(("whole", *STRATEGIES))}
+    for table, title in ((encoders.MODELS, encoders.title), (corpora.TASKS, corpora.title)):
+        for place, name in enumerate(table):
+            known |= {name: place, title(name): place, f"{title(name)} (generated)": place}
+    return {name: known.get(name, place) for place, name in enumerate(dict.fromkeys(names))}
+
+
+def palette(names: Iterable[str]) -> dict[str, tuple]:
+    """Colour of each strategy, model or task, by name or title: the same on every page."""
+    return {name: COLOURS[place % len(COLOURS)] for name, place in _places(names).items()}
+
+
+def markers(names: Iterable[str]) -> dict[str, str]:
+    """Marker of each strategy, model or task: names that share a colour differ in it."""
+    return {
+        name: MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+        for name, place in _places(names).items()
+    }
+
+
+def titled(frame: pd.DataFrame, data: str | None = None) -> pd.DataFrame:
+    """Models and tasks by their titles; a generated task says so where ``data`` is embedded."""
+    titles = {"model": encoders.title, "task": lambda name: corpora.title(name, data)}
+    known = [column for column in titles if column in frame]
+    return frame.assign(**{c: frame[c].map(titles[c], na_action="ignore") for c in known})
+
+
+def pm(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and, of several, their standard deviation.
+
+    Examples
+    --------
+    >>> pm([0.5, 1.5]).replace(PM, " +- "), pm([2.0]), pm([])
+    ('1.0 +- 0.7', '2.0', '–')
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return MISSING
+    spread = f"{PM}{values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}".replace("-0.0", "0.0")
+
+
+def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
+    """A table as the book shows it: caption, headers with a scope, one mark for what is missing."""
+    shown = frame.rename_axis(columns=None)
+    text = shown.to_html(float_format=f"{{:.{digits}f}}".format, na_rep=MISSING, border=0)
+    head, body = text.split("<tbody>")
+    head, body = (
+        part.replace("<th>", f'<th scope="{scope}">').replace("<th ", f'<th scope="{scope}" ')
+        for part, scope in ((head, "col"), (body, "row"))
+    )
+    for word in (*WORDS, "mixed"):
+        body = body.replace(f"<td>{word}", f'<td class="verdict {word.split()[0]}">{word}')
+    head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
+    return HTML(f"{head}<tbody>{body}")
+
+
+# ---- losses of smaller models ----------------------------------------------------------------
+
+# Tasks of the averages of paper B's first version; others are this book's extras.
+AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
+WHOLE = ["model", "task", "seed"]  # runs that share a whole model
+
+
+def losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every run next to the whole model (``k`` = 0) of its seed; runs without one are left out.
+
+    Returns
+    -------
+    DataFrame
+        The runs with ``loss`` (points: 100 times the whole score less this one), ``kept`` (share of
+        the whole score), ``way`` (share of the way from the constant answer to the whole score),
+        ``share`` of the blocks dropped, ``whole`` (points), and ``learned``: whether the whole
+        model is more than :data:`CLEAR` points above the constant answer, averaged over seeds.
+    """
+    whole = runs[runs["k"] == 0].set_index(WHOLE)
+    known = pd.DataFrame({"whole": 100 * whole["score"], "total": whole["blocks"]})
+    clear = 100 * (whole["score"] - whole["constant"])
+    learned = clear.groupby(["model", "task"]).mean().gt(CLEAR).rename("learned")
+    found = runs.join(known, on=WHOLE, how="inner").join(learned, on=["model", "task"])
+    floor = 100 * found["constant"]
+    return found.assign(
+        loss=found["whole"] - 100 * found["score"],
+        kept=100 * found["score"] / found["whole"],
+        way=(100 * found["score"] - floor) / (found["whole"] - floor),
+        share=found["k"] / found["total"],
+    )
+
+
+def averaged(found: pd.DataFrame, cuts: int | None = None) -> pd.DataFrame:
+    """The rows that averages over tasks are made of.
+
+    Tasks that the whole model learned, of the papers' averages where there are any of them; with
+    ``cuts`` only models, tasks and seeds for which so many runs are finished, so that all
+    strategies are compared on the same runs.
+    """
+    rows = found[found["learned"]]
+    rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
+    return rows if cuts is None else rows[rows.groupby(WHOLE)["k"].transform("size") >= cuts]
+
+
+def sampling_error(score: float, n: int) -> float:
+    """Standard error of an accuracy (points) on ``n`` test examples: the binomial formula."""
+    share = score / 100
+    return 100 * float(np.sqrt(max(share * (1 - share), 0) / n))
+
+
+# ---- verdicts ---------------------------------------------------------------------------------
+
+
+def verdict(holds: Iterable[bool], *, every: bool = False, tasks: int = 3, seeds: int = 3) -> str:
+    """Verdict on a claim that was tested cell by cell.
+
+    Parameters
+    ----------
+    holds
+        Whether the claim holds in each cell; none: *not testable here*.
+    every
+        The claim says *every*: one cell that fails is enough for *not reproduced*.
+    tasks, seeds
+        Behind each cell. A claim about averages needs three of each; with fewer no other word than
+        *too little data* is used. Leave them for a claim that is about single cells.
+
+    Examples
+    --------
+    >>> verdict([True, False]), verdict([True, False], every=True), verdict([True], seeds=1)
+    ('mixed (1 of 2)', 'not reproduced', 'too little data')
+    """
+    holds = [bool(value) for value in holds]
+    if not holds:
+        return "not testable here"
+    if tasks < 3 or seeds < 3:
+        return "too little data"
+    if all(holds):
+        return "reproduced"
+    return "not reproduced" if every or not any(holds) else f"mixed ({sum(holds)} of {len(holds)})"
+
+
+def judge(
+    settings: Settings,
+    claim: str,
+    holds: Iterable[bool],
+    measured: str,
+    runs: pd.DataFrame,
+    *,
+    average: bool = True,
+    every: bool = False,
+    chance: float | None = None,
+) -> dict:
+    """Judge a claim and keep the verdict for the scoreboard; gives its row of the page's table.
+
+    Parameters
+    ----------
+    holds
+        As for :func:`verdict`.
+    measured
+        What was found, in a few words with numbers.
+    runs
+        The runs behind it: columns ``model``, ``task``, ``seed``. Averages over tasks count only
+        tasks that the whole model learned, so pass those alone.
+    average
+        The claim is about averages: three tasks and three seeds are needed.
+    chance
+        Probability that chance alone passes, where that is easily done.
+    """
+    holds = [bool(value) for value in holds]
+    seeds = int(runs.groupby(["model", "task"])["seed"].nunique().min()) if len(runs) else 0
+    enough = {"tasks": runs["task"].nunique(), "seeds": seeds} if average else {}
+    row = {
+        "measured": measured,
+        "cells": f"{sum(holds)} of {len(holds)}",
+        "verdict": verdict(holds, every=every, **enough),
+    }
+    if chance is not None:
+        row["chance"] = f"{chance:.2f}"
+    about = {"models": _names(runs, "model"), "tasks": _names(runs, "task"), "seeds": seeds}
+    text = sorted({text_kind(name, settings.data) for name in about["tasks"]})
+    records.keep_verdict(settings, claim, **row, **about, text=" and ".join(text))
+    return {"claim": claim} | row
+
+
+def text_kind(task: str, data: str) -> str:
+    """Whether the text of a task is ``real`` or ``generated``."""
+    return "generated" if data == "embedded" and corpora.TASKS[task].kind == "tagging" else "real"
+
+
+def _names(runs: pd.DataFrame, column: str) -> list[str]:
+    return list(dict.fromkeys(runs[column]))
+
+
+def provenance(runs: pd.DataFrame) -> HTML:
+    """What made the records of a page: one row per model and task."""
+    made = pd.json_normalize(runs.attrs["made"]).reindex(
+        columns=["model", "task", "source", "device", "versions.torch", "commit", "seconds"]
+    )
+    made = titled(made.rename(columns={"versions.torch": "torch"}).fillna({"source": MISSING}))
+    joined = {name: _joined for name in ("source", "device", "torch", "commit")}
+    rows = made.groupby(["model", "task"], sort=False, dropna=False).agg(
+        {"seconds": ["size", "sum"]} | joined
+    )
+    rows.columns = ["runs", "minutes", "text from", "device", "torch", "commit"]
+    return table(rows.assign(minutes=rows["minutes"] / 60), "What made these numbers.")
+
+
+def _joined(values: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def legend_above(plot, columns: int = 3) -> None:
+    """Put the legend of a seaborn grid above its panels, where a phone shows it too."""
+    sns.move_legend(
+        plot, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, title=None, frameon=False
+    )
+
+
+def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
+    """Real or generated text, models, tasks and seeds of a page, for its top."""
+    kinds = sorted({text_kind(name, settings.data) for name in _names(runs, "task")})
+    counts = {name: runs[name].nunique() for name in ("model", "task", "seed") if name in runs}
+    models = ", ".join(encoders.title(name) for name in _names(runs, "model")[:2])
+    told = [models if counts["model"] < 3 else f"{counts['model']} models"]
+    told.append(f"{counts['task']} task{'s' * (counts['task'] > 1)}")
+    told.append("single run" if counts.get("seed", 1) == 1 else f"{counts['seed']} seeds")
+    spans = [f'<span class="badge {kind}">{kind} text</span>' for kind in kinds]
+    spans += [f'<span class="badge">{word}</span>' for word in told]
+    return HTML(f'<p class="badges">{" ".join(spans)}</p>')
+
+
+def rerun(settings: Settings, notebook: str) -> HTML:
+    """The papermill line that runs a page again as it is shown."""
+    return HTML(
+        f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb -p profile {settings.profile}</pre>"
+    )
+
+
+def show(figure: plt.Figure | None = None) -> plt.Figure:
+    """The figure for the end of a cell, so that it is shown once."""
+    figure = figure or plt.gcf()
+    plt.close(figure)
+    return figure
