@@ -76,10 +76,14 @@ def labelled(file: str | Path, text, label: str, classes=()) -> tuple[list[tuple
     """
     file, wanted = Path(file), (*([text] if isinstance(text, str) else text), label)
     one_of(f"{file}: ending", file.suffix.lower(), (".csv", ".tsv", ".jsonl"))
+    if len(set(wanted)) < len(wanted):
+        raise BadInput(f"columns of text and label are {', '.join(wanted)}; each is another one")
     given = readers.lines(file)
     full = [(place, line) for place, line in given if line.strip()]
-    json_lines = file.suffix.lower() == ".jsonl"
-    rows, told = (_objects(full, wanted), "") if json_lines else _separated(file, full, wanted)
+    if file.suffix.lower() == ".jsonl":
+        rows, told = [(place, _values(place, line, wanted)) for place, line in full], ""
+    else:
+        rows, told = _separated(file, full, wanted)
     rows = [_checked(place, dict(zip(wanted, row, strict=True)), label) for place, row in rows]
     known = _known(rows, classes)
     if len({raw for *_, raw in rows}) == 1:
@@ -121,12 +125,9 @@ def _fields(place: str, line: str, mark: str) -> list[str]:
         ) from error
 
 
-def _objects(rows, wanted):
-    """Wanted values of the object on each line."""
-    return [(place, _values(place, line, wanted)) for place, line in rows]
-
-
 def _values(place: str, line: str, wanted) -> list:
+    """Wanted values of the object on one line."""
+
     def unique(pairs):
         if len(dict(pairs)) < len(pairs):
             raise BadInput(f"{place}: names a value twice: {line!r:.80}")

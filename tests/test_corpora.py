@@ -468,6 +468,12 @@ def test_json_lines_are_refused_by_their_line(tmp_path, line, message):
         labelled(path)
 
 
+def test_one_column_is_not_text_and_label(tmp_path):
+    path = own_file(tmp_path / "a.csv", [("x", "good"), ("y", "poor")])
+    with pytest.raises(BadInput, match="columns of text and label are text, text; each is another"):
+        own.labelled(path, "text", "text", STARS)
+
+
 def test_a_glue_file_may_end_with_one_blank_line(tmp_path):
     path = write(tmp_path, {"train.tsv": HEADER + rows(3) + "\n"}) / "train.tsv"
     assert len(corpora.TASKS["rte"].read(path, Counter())) == 3
