@@ -78,7 +78,9 @@ def compute(settings: Profile, run: Run) -> set[Run]:
     started = time.perf_counter()
     found, made = MAKERS[run.experiment](settings, run)
     seconds = time.perf_counter() - started
-    weights = "random" if run.setting == "random" else encoders.digest(encoders.find(run.model))
+    weights = (
+        "random" if run.setting == "random" else encoders.weights_digest(encoders.find(run.model))
+    )
     provenance = records.provenance(**made, weights=weights, seconds=seconds)
     for served, values in found:  # seconds count once, for the run that was asked for
         same = (served.setting, served.seed) == (run.setting, run.seed)

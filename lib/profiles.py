@@ -20,8 +20,8 @@ from lib.grids import AFFECTS, SOURCES, WEIGHTS, Profile
 
 ORDERS = ("shuffled", "first")
 TEXTS = tuple(name for name, task in corpora.TASKS.items() if task.kind in ("tagging", "text"))
-GLUE = tuple(name for name, task in corpora.TASKS.items() if task.kind in ("sentence", "pair"))
-LABELLED = tuple(name for name, task in corpora.TASKS.items() if task.kind != "text")
+LABELLED = tuple(name for name, task in corpora.TASKS.items() if task.metric)
+GLUE = tuple(name for name in LABELLED if corpora.TASKS[name].kind != "tagging")
 
 PROBED_TASKS = ("pos", "sem", "ccg", "chunk", "rte", "mrpc", "stsb", "cola", "sst2", "qnli")
 PROBED_TASKS += ("mnli", "qqp")  # CoLA is ours, the others are paper A's
