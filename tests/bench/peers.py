@@ -1,10 +1,10 @@
-"""The two libraries that :mod:`lib.bench` measures beside ours, each behind one small function.
+"""The libraries that are measured beside ours, each behind one small function.
 
-NeuroX extracts vectors, clusters neurons, trains probes and ranks by them; pytorch-cka estimates
-the CKA between layers. Their own code runs unchanged: replaced is only where a model is loaded
-(once, not per call) and where they print. They are imported here alone, inside functions;
-``make bench`` installs them. Of the parts used none needs ``np.int``, which numpy 2 no longer has
-and NeuroX's loader of labels asks for.
+transformers' Trainer fine-tunes; NeuroX extracts vectors, clusters neurons, trains probes and ranks
+by them; pytorch-cka estimates the CKA between layers. Their own code runs unchanged: replaced is
+only where NeuroX loads a model (once, not per call), and what they print is discarded. They are
+imported here alone, inside functions; ``make bench`` installs them. Of the parts used none needs
+``np.int``, which numpy 2 no longer has and NeuroX's loader of labels asks for.
 """
 
 from __future__ import annotations
@@ -19,24 +19,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from lib import training
 from lib.errors import BadInput
 
-PEERS = {  # as requirements-bench.txt
-    "neurox": "1.0.9",
-    "pytorch-cka": "1.1.3",
-    "h5py": "3.16.0",
-    "imbalanced-learn": "0.14.2",
-    "sklearn-compat": "0.1.6",
+REQUIREMENTS = Path(__file__).parents[2] / "requirements-bench.txt"
+SAMPLING = {  # our name of a way to draw batches: Trainer's
+    "Trainer": "random",
+    "Trainer, by length": "group_by_length",
+    "in order": "sequential",
 }
+
+
+def pins() -> dict[str, str]:
+    """Version of each peer that ``make bench`` installs."""
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def versions() -> dict[str, str]:
     """Version of each peer that is installed."""
     found = {}
-    for name in PEERS:
+    for name in pins():
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
@@ -45,7 +52,7 @@ def versions() -> dict[str, str]:
 def check_installed() -> None:
     """Refuse to measure without the peers, in one sentence."""
     found = versions()
-    wrong = [f"{name} {version}" for name, version in PEERS.items() if found.get(name) != version]
+    wrong = [f"{name} {version}" for name, version in pins().items() if found.get(name) != version]
     if wrong:
         raise BadInput(
             f"{', '.join(wrong)} not installed; run 'make bench', or give --alone to measure ours"
@@ -54,7 +61,7 @@ def check_installed() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Send what a peer prints to nowhere; writing it to a screen would slow it down."""
+    """Discard what a peer prints; writing it to a screen would slow it down."""
     with (
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
@@ -63,28 +70,90 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+# ---- Trainer
+
+
+def trainer(model, tokenizer, examples: list[dict], recipe, *, into: Path, way: str = "Trainer"):
+    """A Trainer with dynamic padding and the recipe's own values, ready to train.
+
+    Parameters
+    ----------
+    model, tokenizer
+        Trained in place.
+    examples
+        Token ids and label of each example, without padding.
+    recipe
+        Rate, batch, epochs, epsilon, clip and precision; no weight decay, linear to 0.
+    into
+        A folder; nothing is saved there.
+    way
+        A key of :data:`SAMPLING`.
+    """
+    arguments = transformers.TrainingArguments(
+        output_dir=str(into),
+        per_device_train_batch_size=recipe.batch,
+        per_device_eval_batch_size=recipe.batch,
+        num_train_epochs=recipe.epochs,
+        max_steps=recipe.updates or -1,
+        learning_rate=recipe.learning_rate,
+        adam_epsilon=recipe.epsilon,
+        max_grad_norm=recipe.clip,
+        train_sampling_strategy=SAMPLING[way],
+        bf16=training.products(model.device, recipe.precision) == "bfloat16",
+        use_cpu=model.device.type == "cpu",
+        dataloader_pin_memory=model.device.type != "cpu",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    return transformers.Trainer(
+        model, arguments, train_dataset=examples, processing_class=tokenizer
+    )
+
+
+class _Clock(transformers.TrainerCallback):
+    """When the first update of a Trainer ended, and when the last."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.times = device, []
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        """Note the time, after the work still running on the device."""
+        if state.global_step in (1, state.max_steps):
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self.times.append(time.perf_counter())
+
+
+def trainer_seconds(ready) -> float:
+    """Seconds of all updates of a Trainer but the first."""
+    clock = _Clock(ready.model.device)
+    ready.add_callback(clock)
+    with _quiet():
+        ready.train()
+    return clock.times[-1] - clock.times[0]
+
+
 # ---- NeuroX: vectors
 
 
 def neurox_extractor(folder: Path, device, into: Path) -> Callable[..., Path]:
-    """NeuroX's extraction with the model already loaded: ``(sentences, kind) -> file``.
-
-    ``kind`` is ``hdf5`` or ``json``, the two formats that NeuroX writes.
-    """
+    """NeuroX's extraction with the model already loaded: ``sentences -> HDF5 file``."""
     extractor = importlib.import_module("neurox.data.extraction.transformers_extractor")
     with _quiet():
         loaded = extractor.get_model_and_tokenizer(str(folder), device=device)
     loaded[0].eval()
 
-    def extract(sentences: Sequence[Sequence[str]], kind: str) -> Path:
-        corpus, found = into / "corpus.txt", into / f"vectors.{kind}"
+    def extract(sentences: Sequence[Sequence[str]]) -> Path:
+        corpus, found = into / "corpus.txt", into / "vectors.hdf5"
         corpus.write_text("".join(" ".join(words) + "\n" for words in sentences))
         own = extractor.get_model_and_tokenizer
         extractor.get_model_and_tokenizer = lambda *_, **__: loaded
         try:
             with _quiet():
                 extractor.extract_representations(
-                    str(folder), str(corpus), str(found), device=device, output_type=kind
+                    str(folder), str(corpus), str(found), device=device, output_type="hdf5"
                 )
         finally:
             extractor.get_model_and_tokenizer = own
@@ -104,16 +173,15 @@ def neurox_rows(file: Path) -> Tensor:
 # ---- NeuroX: clusters
 
 
-def neurox_clusters(table: np.ndarray, threshold: float, picked: np.ndarray):
+def neurox_clusters(table: np.ndarray, threshold: float, picked: np.ndarray) -> dict:
     """Cluster the columns of ``table`` (N, D) with NeuroX, watching the steps inside.
 
     Returns
     -------
-    labels : ndarray of shape (D,)
-    correlation : ndarray of shape (len(picked), D)
-        The rows ``picked`` of the correlation matrix that NeuroX computed.
-    seconds : dict
-        ``correlation`` and ``linkage``: time spent in its calls of numpy and scipy.
+    dict
+        ``labels`` (D,); ``correlation``, the rows ``picked`` (P, D) of the correlation matrix that
+        NeuroX computed; ``steps``, seconds spent in its calls of ``correlation`` (numpy) and
+        ``linkage`` (scipy).
     """
     clustering = importlib.import_module("neurox.interpretation.clustering")
     seconds, kept = {}, {}
@@ -137,7 +205,7 @@ def neurox_clusters(table: np.ndarray, threshold: float, picked: np.ndarray):
             labels = clustering.create_correlation_clusters(table, clustering_threshold=threshold)
     finally:
         np.corrcoef, clustering.linkage = own
-    return labels, kept["correlation"], seconds
+    return {"labels": labels, "correlation": kept["correlation"], "steps": seconds}
 
 
 # ---- NeuroX: probes
