@@ -98,12 +98,10 @@ def keep_outputs(app):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
             for output in cell.get("outputs", ()):
-                data, glued = (
-                    output.get("data", {}),
-                    output.get("metadata", {}).get("scrapbook", {}),
-                )
+                data = output.get("data", {})
                 if GLUED in data:
-                    (texts / f"{glued['name']}.md").write_text("".join(data[GLUED]))
+                    file = texts / f"{output['metadata']['scrapbook']['name']}.md"
+                    file.write_text("".join(data[GLUED]), encoding="utf-8")
                 if name and "image/svg+xml" in data:
                     (folder / f"{name}.svg").write_text("".join(data["image/svg+xml"]))
                 elif name and "image/png" in data:
