@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lib import batches
 from lib.batches import Batch
+from lib.encoders import causal
 from lib.errors import BadInput, one_of
 
 # Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
@@ -91,9 +92,20 @@ def _checked_layers(model, layers: Sequence[int] | None) -> list[int]:
     return chosen
 
 
+def states(model, batch: Batch) -> tuple[Tensor, ...]:
+    """Hidden states (B, T, H) of all L layers, as plain transformers gives them."""
+    options = {"output_hidden_states": True, "return_dict": True}
+    if causal(model.config):
+        options["use_cache"] = False
+    hidden = model.base_model(**batch.inputs, **options).hidden_states
+    if len(hidden) != n_layers(model):
+        raise BadInput(f"the model gives {len(hidden)} layers, its config says {n_layers(model)}")
+    return hidden
+
+
 def _forward(model, batch: Batch, layers: list[int], pool) -> Tensor:
     """Rows of one batch, (n, L, H), on the model's device."""
-    hidden = model.base_model(**batch.inputs, output_hidden_states=True).hidden_states
+    hidden = states(model, batch)
     width = hidden[0].shape[-1]
     rows = hidden[0].new_empty(len(batch.last), len(layers), width)
     for place, layer in enumerate(layers):

@@ -8,6 +8,7 @@ position. Memory: the ids of all sentences, about 8 bytes a token.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.encoders import family, max_tokens
+from lib.encoders import max_tokens, padded_position, summary
 from lib.errors import BadInput, one_of
 
 LEVELS = ("word", "sentence")
@@ -33,7 +34,8 @@ class Encoded:
     order given, of a sequence's first row; ``owner`` (N,) the sentence of each row. ``notes``
     counts what had to be done to fit: ``windows`` (sentences longer than the model's limit,
     continued in a further sequence), ``cut`` (sentences or single words that lost pieces),
-    ``unknown`` (words without a piece, read as the unknown token).
+    ``unknown`` (words without a piece, read as the unknown token), ``shared`` (words that have a
+    piece in common with the next).
     """
 
     ids: list[list[int]]
@@ -74,10 +76,15 @@ def check_sentences(sentences: Sequence, level: str) -> None:
             raise BadInput(f"sentence {number} has {len(parts)} parts; a string or a pair is valid")
 
 
-def _word_of_piece(words: Sequence[str], offsets: np.ndarray) -> np.ndarray:
-    """Word of each piece, from where it ends in the words joined by blanks."""
-    ends = np.cumsum([len(word) + 1 for word in words]) - 1
-    return np.searchsorted(ends, offsets[:, 1] - 1, side="right")
+def _overlaps(words: Sequence[str], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last word that each piece has characters of, in the words joined by blanks.
+
+    A piece between two words (first > last) has none; ``first`` is the word after it.
+    """
+    length = np.array([len(word) for word in words])
+    end = np.cumsum(length + 1) - 1
+    first = np.searchsorted(end, offsets[:, 0], side="right")
+    return first, np.searchsorted(end - length, offsets[:, 1], side="left") - 1
 
 
 def _align(tokenizer, sentences: Sequence[Sequence[str]], limit: int | None = None):
@@ -96,60 +103,80 @@ def _align(tokenizer, sentences: Sequence[Sequence[str]], limit: int | None = No
     for number, words in enumerate(sentences):
         inside = np.flatnonzero(np.array(encoded["special_tokens_mask"][number]) == 0)
         offsets = np.array(encoded["offset_mapping"][number]).reshape(-1, 2)[inside]
-        first, last = np.full((2, len(words)), -1)
-        if len(inside):
-            word = _word_of_piece(words, offsets)
-            last[word] = inside
-            first[word[::-1]] = inside[::-1]
-        yield encoded["input_ids"][number], encoded["token_type_ids"][number], first, last
+        places = _places(inside, *_overlaps(words, offsets), len(words))
+        yield encoded["input_ids"][number], encoded["token_type_ids"][number], *places
 
 
-def _windows(first: np.ndarray, last: np.ndarray, room: int) -> list[slice]:
-    """Cut words into runs of at most ``room`` pieces; a longer word stays alone."""
-    pieces, runs, begin, used = last - first + 1, [], 0, 0
-    for word, count in enumerate(pieces):
-        if used and used + count > room:
-            runs.append(slice(begin, word))
-            begin, used = word, 0
-        used += count
-    return [*runs, slice(begin, len(pieces))]
+def _places(inside: np.ndarray, begin: np.ndarray, end: np.ndarray, n: int) -> np.ndarray:
+    """First and last piece of each of ``n`` words, -1 for a word without one.
+
+    A piece of two words belongs to both, a blank alone (``\u2581``) to the word after it.
+    """
+    first, last = np.full((2, n), -1)
+    pieces = list(zip(inside.tolist(), begin.tolist(), end.tolist(), strict=True))
+    for piece, a, b in pieces:
+        last[a : b + 1] = piece
+    for piece, a, b in reversed(pieces):
+        if a <= b:
+            first[a : b + 1] = piece
+        elif a < n and first[a] == piece + 1:
+            first[a] = piece
+    return np.stack([first, last])
 
 
 def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
-    sentences, notes = [list(words) for words in sentences], Counter()
+    if not tokenizer.is_fast:
+        raise BadInput("this tokenizer does not tell where its pieces lie; words need a fast one")
+    sentences, notes = [[word.strip() for word in words] for words in sentences], Counter()
     aligned = list(_align(tokenizer, sentences))
-    for number, (_, _, _, last) in enumerate(aligned):
-        for word in np.flatnonzero(last < 0):
-            sentences[number][word] = tokenizer.unk_token
+    again = [number for number, (*_, last) in enumerate(aligned) if (last < 0).any()]
+    for number in again:
+        for word in np.flatnonzero(aligned[number][3] < 0):
+            sentences[number][word] = _unknown(tokenizer, sentences[number][word])
             notes["unknown"] += 1
-    again = [number for number, (_, _, _, last) in enumerate(aligned) if (last < 0).any()]
     for number, entry in zip(again, _align(tokenizer, [sentences[i] for i in again]), strict=True):
         aligned[number] = entry
     owner = np.repeat(np.arange(len(sentences)), [len(words) for words in sentences])
     encoded, row = Encoded([], [], [], [], [], owner, notes), 0
     for words, entry in zip(sentences, aligned, strict=True):
         for part, start in _fit(tokenizer, words, entry, limit, notes):
+            if (part[3] < 0).any():
+                raise BadInput(f"a word of {' '.join(words)!r:.80} has no piece of its own")
             columns = (encoded.ids, encoded.types, encoded.first, encoded.last)
             for column, value in zip(columns, part, strict=True):
                 column.append(value)
             encoded.start.append(row + start)
+            notes["shared"] += int((part[2][1:] <= part[3][:-1]).sum())
         row += len(words)
+    encoded.notes = +notes
     return encoded
 
 
+def _unknown(tokenizer, word: str) -> str:
+    if tokenizer.unk_token is None:
+        raise BadInput(f"the tokenizer has no piece for word {word!r}, and no unknown token")
+    return tokenizer.unk_token
+
+
 def _fit(tokenizer, words, entry, limit: int, notes: Counter):
-    """Yield a sentence as it is, or in windows where it is longer than the limit."""
-    ids, _, first, last = entry
-    if len(ids) <= limit:
+    """Yield a sentence as it is, or, longer than the limit, run by run, each encoded alone."""
+    if len(entry[0]) <= limit:
         yield entry, 0
         return
     notes["windows"] += 1
-    # Four spare: the first word of a sequence can fall into more pieces than inside a sentence.
-    room = max(limit - tokenizer.num_special_tokens_to_add() - 4, 1)
-    for run in _windows(first, last, room):
-        window = next(_align(tokenizer, [words[run]], limit))
-        notes["cut"] += int(last[run].max() - first[run].min() >= room)
-        yield window, run.start
+    begin = 0
+    while begin < len(words):
+        run = words[begin : begin + limit]
+        part = next(_align(tokenizer, [run]))
+        while len(part[0]) > limit and len(run) > 1:
+            room = limit - (len(part[0]) - 1 - part[3].max())  # without the special tokens behind
+            run = run[: min(max((part[3] < room).sum(), 1), len(run) - 1)]
+            part = next(_align(tokenizer, [run]))
+        if len(part[0]) > limit:
+            part = next(_align(tokenizer, [run], limit))
+            notes["cut"] += 1
+        yield part, begin
+        begin += len(run)
 
 
 def _encode_sentences(tokenizer, sentences, limit: int, summary: str) -> Encoded:
@@ -163,12 +190,32 @@ def _encode_sentences(tokenizer, sentences, limit: int, summary: str) -> Encoded
         left, right if paired else None, truncation="longest_first", max_length=limit, **options
     )
     ids = encoded["input_ids"]
+    if [] in ids:
+        raise BadInput(f"the tokenizer has no piece for sentence {ids.index([])}")
     full = (i for i, sequence in enumerate(ids) if len(sequence) >= limit)
     cut = sum(len(tokenizer(*filter(None, pairs[i]), **options)["input_ids"]) > limit for i in full)
     spot = [np.array([0 if summary == "first" else len(sequence) - 1]) for sequence in ids]
     count = np.arange(len(ids))
-    notes = Counter(cut=cut) if cut else Counter()
-    return Encoded(ids, encoded["token_type_ids"], spot, spot, list(count), count, notes)
+    types = encoded.get("token_type_ids") or [[0] * len(sequence) for sequence in ids]
+    return Encoded(ids, types, spot, spot, list(count), count, +Counter(cut=cut))
+
+
+def _check_ids(encoded: Encoded, model, tokenizer) -> None:
+    """Refuse tokens, or types of tokens, for which a model has no embedding."""
+    known = model.get_input_embeddings().weight.shape[0]
+    most = max(max(ids) for ids in encoded.ids)
+    if most >= known:
+        raise BadInput(
+            f"the tokenizer gives {tokenizer.convert_ids_to_tokens(most)!r} the number {most}, and "
+            f"the model has {known} embeddings; it lacks resize_token_embeddings, or is another's"
+        )
+    kinds = getattr(model.config, "type_vocab_size", 0)
+    used = max(max(types) for types in encoded.types) + 1
+    if kinds and used > kinds and "token_type_ids" in tokenizer.model_input_names:
+        raise BadInput(
+            f"the tokenizer tells {used} types of tokens apart and the model {kinds}; give single "
+            "sentences, or remove token_type_ids from its model_input_names"
+        )
 
 
 def encode(model, tokenizer, sentences, *, level: str, max_length: int | None = None) -> Encoded:
@@ -192,14 +239,23 @@ def encode(model, tokenizer, sentences, *, level: str, max_length: int | None = 
     Encoded
         In the order given. No word is lost: a long sentence goes on in a further window, a word
         that the tokenizer drops is read as the unknown token, and ``notes`` counts both.
+
+    Raises
+    ------
+    BadInput
+        For sentences of another form, a tokenizer that is not fast (words), and tokens or types of
+        tokens that the model has no embedding for.
     """
     check_sentences(sentences, level)
     limit = min(max_length or max_tokens(model, tokenizer), max_tokens(model, tokenizer))
     if limit <= tokenizer.num_special_tokens_to_add(pair=True):
         raise BadInput(f"max_length {limit} leaves no room beside the special tokens")
     if level == "word":
-        return _encode_words(tokenizer, sentences, limit)
-    return _encode_sentences(tokenizer, sentences, limit, family(model).summary)
+        encoded = _encode_words(tokenizer, sentences, limit)
+    else:
+        encoded = _encode_sentences(tokenizer, sentences, limit, summary(model.config))
+    _check_ids(encoded, model, tokenizer)
+    return encoded
 
 
 def bucket(lengths: Sequence[int], batch_tokens: int) -> list[np.ndarray]:
@@ -224,7 +280,7 @@ def collate(encoded: Encoded, group: np.ndarray, model, tokenizer) -> Batch:
     lengths = np.array([len(encoded.ids[i]) for i in group])
     width = int(lengths.max())
     offset = width - lengths if tokenizer.padding_side == "left" else np.zeros_like(lengths)
-    ids = np.full((len(group), width), tokenizer.pad_token_id)
+    ids = np.full((len(group), width), tokenizer.pad_token_id or 0)
     types = np.full((len(group), width), tokenizer.pad_token_type_id)
     for row, (i, begin, length) in enumerate(zip(group, offset, lengths, strict=True)):
         ids[row, begin : begin + length] = encoded.ids[i]
@@ -232,11 +288,11 @@ def collate(encoded: Encoded, group: np.ndarray, model, tokenizer) -> Batch:
     columns = np.arange(width)
     mask = (columns >= offset[:, None]) & (columns < (offset + lengths)[:, None])
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-    if "token_type_ids" in tokenizer.model_input_names:
+    taken = inspect.signature(type(model.base_model).forward).parameters
+    if "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in taken:
         inputs["token_type_ids"] = types
-    first_position = family(model).first_position
-    if first_position is not None:
-        inputs["position_ids"] = first_position + np.clip(columns - offset[:, None], 0, None) * mask
+    if "position_ids" in taken:
+        inputs["position_ids"] = _positions(model, ids, mask)
     shift = np.arange(len(group)) * width + offset
     spots = [
         np.concatenate([at[i] + s for i, s in zip(group, shift, strict=True)])
@@ -245,6 +301,15 @@ def collate(encoded: Encoded, group: np.ndarray, model, tokenizer) -> Batch:
     where = np.concatenate([encoded.start[i] + np.arange(len(encoded.first[i])) for i in group])
     tensors = {key: torch.from_numpy(value) for key, value in inputs.items()}
     return Batch(tensors, *(torch.from_numpy(a) for a in (*spots, where)))
+
+
+def _positions(model, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Positions (B, T) as the model counts them in a sequence without padding."""
+    padding = padded_position(model)
+    if padding is None:
+        return np.clip(np.cumsum(mask, axis=1) - 1, 0, None) * mask
+    real = mask & (ids != padding)  # RoBERTa and others: padding's own number is never counted
+    return np.cumsum(real, axis=1) * real + padding
 
 
 def batches(encoded: Encoded, model, tokenizer, *, batch_tokens: int) -> Iterator[Batch]:

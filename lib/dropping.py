@@ -150,15 +150,21 @@ def _check_similarity(similarity: Sequence[float] | None, n_blocks: int) -> None
 
 def n_blocks(model) -> int:
     """Encoder blocks of a model, with or without a head."""
-    return getattr(model.config, family(model).count)
+    return model.config.num_hidden_layers
 
 
-def _block_list(model) -> nn.ModuleList:
+def block_list(model) -> nn.ModuleList:
     """The list that holds a model's blocks; refuses ALBERT, whose one block has no list."""
-    path = family(model).blocks
-    if path is None:
+    if family(model).shared:
         raise BadInput(f"{model.config.model_type} has one block, used again and again")
-    return model.base_model.get_submodule(path)
+    total, found = n_blocks(model), []
+    for name, module in model.base_model.named_modules():
+        nested = any(name.startswith(f"{above}.") for above, _ in found)
+        if isinstance(module, nn.ModuleList) and len(module) == total and not nested:
+            found.append((name, module))
+    if len(found) != 1:
+        raise BadInput(f"{model.config.model_type} has {len(found)} lists of its {total} blocks")
+    return found[0][1]
 
 
 def drop_blocks(model, keep: Sequence[int]):
@@ -186,18 +192,19 @@ def drop_blocks(model, keep: Sequence[int]):
         in the table.
     """
     keep, kind = _checked(keep, n_blocks(model)), family(model)
-    if kind.blocks is None:
+    if kind.shared:
         if getattr(model.config, "num_hidden_groups", 1) > 1:
             raise BadInput("blocks of several shared groups cannot be dropped; one group can")
     else:
-        blocks = _block_list(model)
+        blocks = block_list(model)
         for block in sorted(set(range(len(blocks))) - set(keep), reverse=True):
             del blocks[block]
         _renumber(blocks)
-    setattr(model.config, kind.count, len(keep))
+    model.config.num_hidden_layers = len(keep)
     for module in model.modules():  # XLNet and DistilBERT count their blocks in a module too
-        if kind.count in vars(module):
-            setattr(module, kind.count, len(keep))
+        for count in ("n_layer", "n_layers", "num_hidden_layers"):
+            if count in vars(module):
+                setattr(module, count, len(keep))
     return model
 
 
@@ -250,7 +257,7 @@ def freeze(model, blocks: Sequence[int] = (), *, embeddings: bool = False):
     """
     frozen: list[nn.Module] = []
     if blocks:
-        listed = _block_list(model)
+        listed = block_list(model)
         frozen += [listed[block] for block in _checked(blocks, len(listed))]
     if embeddings:
         base = model.base_model

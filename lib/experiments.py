@@ -16,16 +16,11 @@ from lib import old_records as records
 from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
 from lib.grids import Profile, Run
-from lib.probing import runs as probing
 
 MAKERS = {
     "activations": general.general,
     "layer_similarity": general.general,
     "neuron_correlation": general.general,
-    "layer_probes": probing.probed,
-    "neuron_rankings": probing.probed,
-    "clustered_probes": probing.probed,
-    "efficient_transfer": probing.probed,
     "strategies": runs.similarity,
     "dropping": runs.dropped,
     "distilled": distilled.distilled,
@@ -83,7 +78,9 @@ def compute(settings: Profile, run: Run) -> set[Run]:
     started = time.perf_counter()
     found, made = MAKERS[run.experiment](settings, run)
     seconds = time.perf_counter() - started
-    weights = "random" if run.setting == "random" else encoders.digest(encoders.find(run.model))
+    weights = (
+        "random" if run.setting == "random" else encoders.weights_digest(encoders.find(run.model))
+    )
     provenance = records.provenance(**made, weights=weights, seconds=seconds)
     for served, values in found:  # seconds count once, for the run that was asked for
         same = (served.setting, served.seed) == (run.setting, run.seed)

@@ -136,7 +136,7 @@ class Profile:
         known = {name: getattr(self, name) for name in AFFECTS[run.experiment]}
         known["data"] = self.data if self.data in SOURCES else "root"
         if Path(run.model).is_dir():
-            known["weights"] = encoders.digest(encoders.find(run.model))
+            known["weights"] = encoders.weights_digest(encoders.find(run.model))
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def root(self) -> str | Path | None:

@@ -1,46 +1,50 @@
-"""The tables of encoders: what is published, and how the blocks of an architecture are reached.
+"""The tables of models: what is published, and what the structure of an architecture hides.
 
-Adding a model is one entry in :data:`MODELS`, adding an architecture one in :data:`FAMILIES`.
+Adding a model is one entry in :data:`MODELS`. Architectures need none, unless their structure does
+not say all: then one in :data:`FAMILIES`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FAMILIES", "MINIATURES", "MODELS", "Family", "Model"]
+__all__ = ["CONFIG_FAULTS", "FAMILIES", "MINIATURES", "MODELS", "Family", "Model"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """What differs between architectures, as data.
+    """What the structure of an architecture does not say.
 
     Parameters
     ----------
-    blocks
-        Path from the bare encoder to its list of blocks; None where one block is shared (ALBERT).
-    count
-        Config key that says how many blocks a reload builds.
-    summary
-        Which real token the sentence vector is read from: ``first`` or ``last``.
-    first_position
-        Id of the first position embedding; None where positions are relative. With it, positions
-        are counted from the first real token, so padding on the left changes nothing.
+    shared
+        One block is used over and over; there is no list of blocks.
+    both_ways
+        A language model whose every token sees all others, though it is no masked one.
     """
 
-    blocks: str | None
-    count: str
-    summary: str = "first"
-    first_position: int | None = 0
+    shared: bool = False
+    both_ways: bool = False
 
 
-FAMILIES = {
-    "bert": Family("encoder.layer", "num_hidden_layers"),
-    "roberta": Family("encoder.layer", "num_hidden_layers", first_position=2),
-    "xlnet": Family("layer", "n_layer", summary="last", first_position=None),
-    "distilbert": Family("transformer.layer", "n_layers"),
-    "electra": Family("encoder.layer", "num_hidden_layers"),
-    "albert": Family(None, "num_hidden_layers"),
-    "gpt2": Family("h", "n_layer", summary="last"),
+FAMILIES = {"albert": Family(shared=True), "xlnet": Family(both_ways=True)}
+
+CONFIG_FAULTS = {  # what a config.json may ask for that would not be computed, and the sentence
+    "names code of its own (auto_map), which is never run, and without it the model is another": (
+        lambda stored: "auto_map" in stored
+    ),
+    "has relative position embeddings of a kind that transformers no longer computes": (
+        lambda stored: str(stored.get("position_embedding_type")).startswith("relative")
+    ),
+    "has quantised weights (quantization_config), which are not read": (
+        lambda stored: bool(stored.get("quantization_config"))
+    ),
+    "has several blocks in one layer group (inner_group_num), which are not told apart": (
+        lambda stored: stored.get("inner_group_num", 1) != 1
+    ),
+    "is an encoder with a decoder; a model of one stack of blocks is needed": (
+        lambda stored: bool(stored.get("is_encoder_decoder"))
+    ),
 }
 
 

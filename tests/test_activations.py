@@ -1,8 +1,12 @@
 """Vectors of words and sentences: batches, padding and order never change them."""
 
+import shutil
+
 import pytest
 import torch
+import transformers
 from conftest import SENTENCES
+from tokenizers import AddedToken, processors
 
 from lib import BadInput, activations, batches, encoders
 
@@ -172,6 +176,149 @@ def test_training_mode_is_refused(family_folders):
     model, tokenizer = encoders.load(family_folders["bert"], device="cpu")
     with pytest.raises(BadInput, match="training mode"):
         activations.extract(model.train(), tokenizer, SENTENCES, level="word")
+
+
+# ---- the tokenizer is checked against the model; no word is read from another's place -----------
+
+
+@pytest.fixture
+def bert(family_folders):
+    """(model, tokenizer) of the small BERT, with what a test changes in them its own."""
+    return encoders.load(family_folders["bert"], device="cpu")
+
+
+def test_a_slow_tokenizer_reads_sentences_but_not_words(bert, tmp_path):
+    model, _ = bert
+    (tmp_path / "vocab.json").write_text('{"a": 0, "<unk>": 1, "b</w>": 2}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w>\n")
+    slow = transformers.CTRLTokenizer(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    slow.pad_token = "<unk>"
+    assert not slow.is_fast
+    with pytest.raises(BadInput, match="words need a fast one"):
+        activations.extract(model, slow, [["a", "b"]], level="word")
+    assert activations.extract(model, slow, ["a b"], level="sentence").rows.shape == (1, 4, 24)
+
+
+def rewrapped(tokenizer, **special):
+    """The same pieces as another tokenizer, with only the special tokens that are named."""
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, **special
+    )
+
+
+def test_without_a_padding_token_another_stands_in_and_changes_nothing(family_folders, tmp_path):
+    _, tokenizer = encoders.load(family_folders["bert"], device="cpu")
+    shutil.copytree(family_folders["bert"], tmp_path / "model")
+    for file in (tmp_path / "model").glob("tokenizer*"):
+        file.unlink()
+    names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    rewrapped(tokenizer, **names).save_pretrained(tmp_path / "model")
+    with pytest.warns(UserWarning, match="no padding token; '.UNK.' stands in"):
+        model, without = encoders.load(tmp_path / "model", device="cpu")
+    for padded in (without, rewrapped(tokenizer, **names)):  # also where nobody chose one
+        got = activations.extract(model, padded, SENTENCES, level="word", batch_tokens=4096)
+        wanted = alone(model, tokenizer, SENTENCES, "word")
+        torch.testing.assert_close(got.rows, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_word_that_vanishes_without_an_unknown_token_is_refused(bert):
+    model, tokenizer = bert
+    bare = rewrapped(tokenizer, pad_token="[PAD]")
+    with pytest.raises(BadInput, match="no piece for word .*, and no unknown token"):
+        activations.extract(model, bare, [["a", "\u200b"]], level="word")
+
+
+def test_a_sentence_without_a_token_is_refused(bert):
+    model, tokenizer = bert
+    plain = rewrapped(tokenizer, pad_token="[PAD]")
+    plain.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A", pair="$A $B"
+    )
+    with pytest.raises(BadInput, match="no piece for sentence 1"):
+        activations.extract(model, plain, ["a", "\u200b"], level="sentence")
+
+
+def test_tokens_beyond_the_embeddings_are_refused_by_name(bert):
+    model, tokenizer = bert
+    tokenizer.add_tokens(["sailor"])
+    for level, text in (("word", SENTENCES), ("sentence", TEXTS)):
+        with pytest.raises(BadInput, match="gives 'sailor' the number 120, and the model has 120"):
+            activations.extract(model, tokenizer, text, level=level)
+    model.resize_token_embeddings(121)
+    assert len(activations.extract(model, tokenizer, SENTENCES, level="word").rows)
+
+
+def test_types_that_the_model_does_not_know_are_refused(family_folders, tmp_path):
+    shutil.copytree(family_folders["bert"], tmp_path / "model")
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "model", type_vocab_size=1)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+    model, tokenizer = encoders.load(tmp_path / "model", device="cpu")
+    with pytest.raises(BadInput, match="tells 2 types of tokens apart and the model 1"):
+        activations.extract(model, tokenizer, PAIRS, level="sentence")
+    assert len(activations.extract(model, tokenizer, TEXTS, level="sentence").rows) == len(TEXTS)
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    assert len(activations.extract(model, tokenizer, PAIRS, level="sentence").rows) == len(PAIRS)
+
+
+def test_types_that_the_model_does_not_take_are_left_out(family_folders):
+    model, tokenizer = encoders.load(family_folders["distilbert"], device="cpu")
+    wanted = activations.extract(model, tokenizer, TEXTS, level="sentence").rows
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert torch.equal(activations.extract(model, tokenizer, TEXTS, level="sentence").rows, wanted)
+
+
+def test_blanks_around_words_are_no_part_of_them(family_model):
+    model, tokenizer = family_model
+    blank = [[f" {word}  " for word in words] for words in SENTENCES]
+    got = activations.extract(model, tokenizer, blank, level="word")
+    wanted = activations.extract(model, tokenizer, SENTENCES, level="word")
+    assert got.notes == wanted.notes
+    torch.testing.assert_close(got.rows, wanted.rows, atol=1e-5, rtol=0)
+
+
+def spots(model, tokenizer, words, **options):
+    """Pieces of each word as text, window after window."""
+    encoded = batches.encode(model, tokenizer, [words], level="word", **options)
+    found = []
+    for ids, first, last in zip(encoded.ids, encoded.first, encoded.last, strict=True):
+        pieces = tokenizer.convert_ids_to_tokens(ids)
+        found += [pieces[a : b + 1] for a, b in zip(first, last, strict=True)]
+    return found, encoded.notes
+
+
+def test_a_token_of_two_words_belongs_to_both(bert):
+    model, tokenizer = bert
+    tokenizer.add_tokens(["small boat"])
+    model.resize_token_embeddings(len(tokenizer))
+    found, notes = spots(model, tokenizer, ["old", "small", "boat", "old"])
+    assert found[1] == found[2] == ["small boat"] and found[0] == found[3] != ["small boat"]
+    assert notes == {"shared": 1}
+
+
+def test_a_piece_that_ends_with_the_blank_belongs_to_the_word_before_it(bert):
+    model, tokenizer = bert
+    tokenizer.add_tokens([AddedToken("old ", normalized=False), AddedToken("boat", rstrip=True)])
+    model.resize_token_embeddings(len(tokenizer))
+    found, notes = spots(model, tokenizer, ["old", "A", "boat", "A"])
+    assert [pieces[0] for pieces in found] == ["old ", found[1][0], "boat", found[1][0]]
+    assert found[1] == found[3] and not notes
+
+
+@pytest.mark.parametrize("limit", [8, 12, 19, 30])
+def test_windows_lose_no_word_and_read_none_from_a_wrong_place(family_model, limit):
+    """Words of many pieces at every place, so that windows begin with some of them."""
+    model, tokenizer = family_model
+    words = [w for n in range(9) for w in ["a", "Neighbouring" * (1 + n % 2), "?", "b" * n + "."]]
+    found, notes = spots(model, tokenizer, words, max_length=limit)
+    assert len(found) == len(words) and notes["windows"] == 1
+    for word, pieces in zip(words, found, strict=True):
+        whole = len(tokenizer(word, add_special_tokens=False)["input_ids"])
+        said = tokenizer.convert_tokens_to_string(pieces).replace("##", "").replace(" ", "")
+        if tokenizer.unk_token not in pieces:
+            assert said and word.lower().startswith(said.lower())
+            assert len(said) == len(word) or whole > limit - 4
+    got = activations.extract(model, tokenizer, [words], level="word", max_length=limit).rows
+    assert len(got) == len(words) and torch.isfinite(got).all()
 
 
 @pytest.mark.gpu

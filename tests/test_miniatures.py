@@ -6,7 +6,7 @@ import shutil
 import pytest
 from safetensors import safe_open
 
-from lib import BadInput, encoders
+from lib import BadInput, checkpoints, encoders
 from lib.pretrain import shapes, ship, shipped
 
 each_one = pytest.mark.parametrize("name", shipped.NAMES)
@@ -30,7 +30,7 @@ def test_the_family_is_small():
 @each_one
 def test_weights_are_those_of_the_table_in_half_precision(name):
     folder = encoders.find(name)
-    assert encoders.digest(folder) == encoders.MODELS[name].sha256
+    assert encoders.weights_digest(folder) == encoders.MODELS[name].sha256
     with safe_open(folder / ship.WEIGHTS, "pt") as weights:
         assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
     model, _ = encoders.load(name, device="cpu")
@@ -45,7 +45,7 @@ def test_changed_weights_are_refused(name, tmp_path, monkeypatch):
     found = bytearray(weights.read_bytes())
     found[-1] ^= 1
     weights.write_bytes(found)
-    monkeypatch.setattr(encoders, "SHIPPED", tmp_path)
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path)
     with pytest.raises(BadInput, match=f"'{name}'.*digest differs"):
         encoders.find(name)
 

@@ -137,7 +137,7 @@ WRONG_FILES = {
     "too few": (lambda p: write(p / "a.tsv", ROWS[:20]), "holds 20 different texts; at least 50"),
     "column": (
         lambda p: write(p / "a.csv", [{"review": "x", "label": "bad"}]),
-        "a.csv:2: column 'text' is not known; valid: review, label",
+        "a.csv:1: the header's column 'text' is not known; valid: review, label",
     ),
     "blank": (lambda p: changed(p / "a.jsonl", 4, text=" "), "a.jsonl:5: ' ' in column 'text'"),
     "no text": (lambda p: changed(p / "a.jsonl", 4, text=7), "a.jsonl:5: 7 in column 'text'"),
@@ -152,7 +152,10 @@ WRONG_FILES = {
         "every row has the label 'bad'; two are needed at least",
     ),
     "ragged": (lambda p: raw(p / "a.csv", "text,label\nx,1,2\n"), "a.csv:2: has 3 columns, the"),
-    "quotes": (lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'), "a.csv:2: is malformed"),
+    "quotes": (
+        lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'),
+        "a.csv:2: a field begins with a quotation mark and",
+    ),
     "twice": (lambda p: raw(p / "a.csv", "text,text\nx,1\n"), "columns .'text'. are named twice"),
     "not JSON": (lambda p: raw(p / "a.jsonl", '{"text": \n'), "a.jsonl:1: is not JSON"),
     "no object": (lambda p: raw(p / "a.jsonl", "[1, 2]\n"), "a.jsonl:1: is no JSON object"),

@@ -17,7 +17,7 @@ import numpy as np
 from lib import dropping, finetune
 from lib.corpora import Task
 from lib.old_records import ROOT
-from lib.recipes import Recipe
+from lib.training import Recipe
 
 ENCODER = "all-minilm-l6-v2"
 TABLES = {

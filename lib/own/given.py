@@ -12,10 +12,9 @@ from transformers import AutoConfig
 
 from lib import dropping, encoders, profiles
 from lib.corpora import Task
-from lib.errors import BadInput, one_of, within
-from lib.model_table import FAMILIES
+from lib.errors import BadInput, within
 from lib.own import example, labelled
-from lib.recipes import RELEASED, Recipe
+from lib.training import RELEASED, Recipe
 
 HEAD = "ForSequenceClassification"
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -70,7 +69,7 @@ def accept(
     strategies
         Keys of :data:`lib.dropping.STRATEGIES`; default all.
     epochs, batch, learning_rate
-        Of :class:`lib.recipes.Recipe`; default the released ones, for the example its own.
+        Of :class:`lib.training.Recipe`; default the released ones, for the example its own.
     max_length
         Tokens read of a text at most.
     seed
@@ -153,7 +152,7 @@ def classes_of(model: str) -> tuple[str, ...]:
     names = [config.id2label.get(number) for number in range(config.num_labels)]
     faults = {
         "shares one block among all layers (ALBERT), so dropping blocks does not make it smaller": (
-            encoders.family(config).blocks is None
+            encoders.family(config).shared
         ),
         "has one block, and one must stay": encoders.blocks(folder) < 2,
         "gives several labels to one text; one is supported": (
@@ -181,7 +180,6 @@ def _check_kind(model: str, folder: Path) -> None:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"model {model!r} has no config.json that can be read") from error
-    one_of(f"model {model!r}: architecture", stored.get("model_type"), FAMILIES)
     made = (stored.get("architectures") or ["no head"])[0]
     if not made.endswith(HEAD):
         raise BadInput(f"model {model!r} is {made}; one fine-tuned as ...{HEAD} is needed")
