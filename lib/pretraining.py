@@ -39,8 +39,7 @@ from lib import corpora, dropping, encoders, model_table, records
 from lib.activations import batch_size, to_device
 from lib.batches import Batch, Encoded, batches
 from lib.errors import BadInput, one_of, within
-from lib.recipes import Recipe
-from lib.training import Training, finish, products
+from lib.training import Recipe, Training, finish, products
 
 EMBEDDED = "topics"  # stands for the help pages that come with Python
 PYTHON = "the help pages that come with Python; PSF licence"
@@ -566,7 +565,7 @@ class Plan:
     steps, seed
         Updates, and what decides weights, order and the words asked.
     precision
-        Of the products, as in :class:`lib.recipes.Recipe`; ``bfloat16`` also pays on a processor
+        Of the products, as in :class:`lib.training.Recipe`; ``bfloat16`` also pays on a processor
         that multiplies it.
     teacher
         A BERT that predicts words, for DistilBERT: name or folder.
