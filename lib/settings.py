@@ -47,7 +47,7 @@ def _trained(values: tuple) -> tuple:
     return values
 
 
-def _listed(value):
+def listed(value):
     """A list, also one that papermill's ``-p`` passed as text."""
     if isinstance(value, str) and value.strip().startswith("["):
         try:
@@ -59,7 +59,7 @@ def _listed(value):
 
 def _some(kind):
     """Type of a list of at least one value, none of them twice."""
-    checks = BeforeValidator(_listed), Field(min_length=1), AfterValidator(_once)
+    checks = BeforeValidator(listed), Field(min_length=1), AfterValidator(_once)
     return Annotated[(tuple[kind, ...], *checks)]
 
 
@@ -192,7 +192,7 @@ def of(
     try:
         settings = Settings(**about, **values)
     except ValidationError as error:
-        raise BadInput(_sentence(error)) from None
+        raise BadInput(sentence(error)) from None
     for task in settings.tasks:
         if kinds and corpora.TASKS[task].kind not in kinds:
             valid = [name for name, info in corpora.TASKS.items() if info.kind in kinds]
@@ -200,7 +200,7 @@ def of(
     return settings
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
     """The first fault in one sentence."""
     first = error.errors()[0]
     name, value = first["loc"][0], first["input"]
