@@ -101,6 +101,7 @@ class Settings(BaseModel):
     pooling: Literal["last", "first", "mean"] = "last"  # piece that a word's vector is read from
     thresholds: _some(Share) = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of 1 - |r|
     protocol: Literal["corrected", "official"] = "corrected"  # of probes and of the ranking
+    penalties: _some(Part) = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)  # of the probe that ranks neurons
     layer_tolerances: _some(Percent) = (1, 2, 3)  # of the oracle that the layer selector may lose
     neuron_tolerance: Percent = 1  # that the feature selector may lose
     cluster_threshold: Share = 0.3  # at which one neuron per cluster is kept
