@@ -39,8 +39,7 @@ from lib import corpora, dropping, encoders, model_table, records
 from lib.activations import batch_size, to_device
 from lib.batches import Batch, Encoded, batches
 from lib.errors import BadInput, one_of, within
-from lib.recipes import Recipe
-from lib.training import Training, finish, products
+from lib.training import Recipe, Training, finish, products
 
 EMBEDDED = "topics"  # stands for the help pages that come with Python
 PYTHON = "the help pages that come with Python; PSF licence"
@@ -316,7 +315,7 @@ def objective(model):
     """What a model was made to predict: :func:`masked`, :func:`permuted` or :func:`causal`."""
     if model.config.model_type == "xlnet":
         return permuted
-    return masked if type(model).__name__.endswith("ForMaskedLM") else causal
+    return causal if encoders.causal(model.config) else masked
 
 
 def mean_loss(model, tokenizer, inputs: dict[str, Tensor]) -> Tensor:
@@ -566,10 +565,10 @@ class Plan:
     steps, seed
         Updates, and what decides weights, order and the words asked.
     precision
-        Of the products, as in :class:`lib.recipes.Recipe`; ``bfloat16`` also pays on a processor
+        Of the products, as in :class:`lib.training.Recipe`; ``bfloat16`` also pays on a processor
         that multiplies it.
     teacher
-        A BERT that predicts words, for DistilBERT: name or folder.
+        For DistilBERT a BERT that predicts words, by name or folder; default the released one.
     out
         Folder for the model, where a killed run goes on; None keeps nothing.
 
@@ -600,11 +599,9 @@ class Plan:
             raise BadInput(f"width {self.width} is not valid; above {HEAD} it is a multiple of it")
         replace(RECIPE, precision=self.precision)
         next(paragraphs(self.corpus))
-        parent = model_table.MINIATURES[self.architecture].parent
-        if bool(parent) != bool(self.teacher):
-            needs = f"needs a teacher, such as {parent}" if parent else "takes no teacher"
-            raise BadInput(f"{self.architecture} {needs}")
-        if parent and encoders.architecture(self.teacher) != "bert":
+        if self.teacher and not model_table.MINIATURES[self.architecture].parent:
+            raise BadInput(f"{self.architecture} takes no teacher")
+        if self.parent and encoders.architecture(self.parent) != "bert":
             raise BadInput(f"teacher {self.teacher!r} is no BERT")
         if self.out and not self.told:
             raise BadInput(
@@ -612,6 +609,11 @@ class Plan:
             )
         if self.out and (Path(self.out) / WEIGHTS).exists():
             raise BadInput(f"out {self.out!r} holds a finished model; name a new folder")
+
+    @property
+    def parent(self) -> str | None:
+        """Whom a student learns from: the teacher, else the released miniature."""
+        return self.teacher or model_table.MINIATURES[self.architecture].parent
 
     @property
     def told(self) -> str | None:
@@ -648,15 +650,15 @@ def read(plan: Plan) -> Read:
 
 
 def _tokenizer(plan: Plan):
-    folder = encoders.find(plan.teacher) if plan.teacher else Path(plan.out or "")
-    if (folder / "tokenizer.json").exists() and (plan.teacher or plan.out):
-        found = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    folder = encoders.find(plan.parent) if plan.parent else Path(plan.out or "")
+    if (folder / "tokenizer.json").exists() and (plan.parent or plan.out):
+        found = encoders.read_tokenizer(folder)
     else:
         text = islice(part(plan.corpus, held=False), TOLD)
         found = tokenizer(MINIATURES[plan.architecture].tokenizer, text, plan.vocabulary)
     if plan.out:
         found.save_pretrained(plan.out)
-    if plan.teacher:
+    if plan.parent:
         found.model_input_names = ["input_ids", "attention_mask"]  # a student's have no types
     return found
 
@@ -682,7 +684,7 @@ def train(plan: Plan, data: Read, *, every: int = 500, device=None, progress: bo
         nats, ``accuracy`` and ``asked`` on the held-out rows), ``device`` and ``products``.
     """
     device = torch.device(device or encoders.default_device())
-    teacher = language_model(plan.teacher, device)[0] if plan.teacher else None
+    teacher = language_model(plan.parent, device)[0] if plan.parent else None
     model = _placed(_begun(plan, data, teacher), device)
     learned = partial(distilled, teacher=teacher) if teacher else mean_loss
     grows = teacher is None and objective(model) is not causal
@@ -759,24 +761,10 @@ def heal(model, tokenizer, rows: np.ndarray, *, steps: int, learning_rate=5e-4, 
 def language_model(name: str | Path, device=None):
     """A model with the head that predicts words, not in training, and its tokenizer.
 
-    Raises
-    ------
-    BadInput
-        If it has no such head, as most models that were tuned on something have none.
+    See :func:`lib.encoders.load`, also for what is refused.
     """
-    folder, options = encoders.find(name), {"local_files_only": True}
-    config = transformers.AutoConfig.from_pretrained(folder, **options)
-    kind = getattr(transformers, (config.architectures or [""])[0], None)
-    found = {"missing_keys": True}
-    if getattr(kind, "__name__", "").endswith(("ForMaskedLM", "LMHeadModel", "ForCausalLM")):
-        with encoders.quiet():
-            model, found = kind.from_pretrained(
-                folder, dtype="float32", output_loading_info=True, **options
-            )
-    if found["missing_keys"]:
-        raise BadInput(f"model {str(name)!r} has no head that predicts words")
-    model = _placed(model.eval(), device or encoders.default_device())
-    return model, transformers.AutoTokenizer.from_pretrained(folder, **options)
+    model, learner = encoders.load(name, head="lm", device=device)
+    return _placed(model, model.device), learner
 
 
 LOGGED = "architecture corpus source width steps seed device products entropies log".split()
@@ -795,7 +783,7 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
     data.tokenizer.save_pretrained(folder)
     model.float()
     told = vars(plan) | account | {"corpus": Path(plan.corpus).name, "source": plan.told}
-    told = {name: told[name] for name in LOGGED}
+    told = {name: told[name] for name in LOGGED} | {"width": model.config.hidden_size}
     records.write_whole(folder / LOG, json.dumps(told, indent=1) + "\n")
     records.write_whole(folder / CARD, card(plan, data, model, account))
     return folder
