@@ -19,6 +19,7 @@ SEEN = {
     "small": "Results on real text, drawn from the records in the repository.",
     "paper": "The papers' own models and sizes.",
 }
+GLUED = "application/papermill.record/text/markdown"
 PARTS = (("thead", "col"), ("tbody", "row"))
 
 
@@ -88,14 +89,19 @@ def link_images(_app, doctree):
             image["width"] = "100%"
 
 
-def keep_figures(app):
-    """Write every named figure of the executed pages under its name, for other pages to show."""
-    folder = Path(app.srcdir, "book/_static/figures")
-    folder.mkdir(parents=True, exist_ok=True)
+def keep_outputs(app):
+    """Write every named figure and glued Markdown of the executed pages for other pages to show."""
+    folder, texts = Path(app.srcdir, "book/_static/figures"), Path(app.srcdir, "book/_generated")
+    for made in (folder, texts):
+        made.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-            for data in (output.get("data", {}) for output in cell.get("outputs", ())):
+            for output in cell.get("outputs", ()):
+                data = output.get("data", {})
+                if GLUED in data:
+                    file = texts / f"{output['metadata']['scrapbook']['name']}.md"
+                    file.write_text("".join(data[GLUED]), encoding="utf-8")
                 if name and "image/svg+xml" in data:
                     (folder / f"{name}.svg").write_text("".join(data["image/svg+xml"]))
                 elif name and "image/png" in data:
@@ -134,7 +140,7 @@ class Drawn(SphinxDirective):
 
 def setup(app):
     """Register all of it."""
-    app.connect("builder-inited", keep_figures)
+    app.connect("builder-inited", keep_outputs)
     app.connect("html-page-context", improve)
     app.connect("doctree-read", link_images)
     app.add_directive("drawn", Drawn)
