@@ -235,6 +235,7 @@ def tokenizer(kind: str, text: Iterable[str], size: int) -> transformers.PreTrai
 # ---- objectives: logits (K, V), the words (K,), and which of them were out of sight -------------
 
 SHARE, MASKED, SWAPPED = 0.15, 0.8, 0.1  # asked; of these hidden, replaced :cite:p:`devlin2019bert`
+SCORES = 1 << 27  # logits at most at once where nothing is trained
 AHEAD = 6  # one of so many words is said by a permuted model, as in XLNet's pretraining
 HEAT = 2.0  # temperature of the teacher :cite:p:`sanh2019distilbert`
 LOSSES = (5.0, 2.0, 1.0)  # weights of the teacher's words, the hidden words, the last vectors
@@ -354,7 +355,8 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     """
     training, device, found = model.training, model.device, []
     model.eval()
-    given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=batch_size(device))
+    most = min(batch_size(device), SCORES // model.get_input_embeddings().num_embeddings)
+    given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=most)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for batch in given:
@@ -538,13 +540,6 @@ def inherit(student, teacher, keep: list[int]):
 
 # ---- one pretraining ----------------------------------------------------------------------------
 
-LIMITS = {
-    "width": (16, 1024),
-    "blocks": (1, 48),
-    "vocabulary": (300, 2**16 - 1),
-    "steps": (1, 10_000_000),
-    "seed": (0, 2**32 - 1),
-}
 STRETCHES = ((4, 0.05), (8, 0.10), (16, 0.15), (32, 0.20))  # tokens, up to this share of the steps
 
 
@@ -593,20 +588,21 @@ class Plan:
     def __post_init__(self):
         """Refuse what cannot be trained or saved."""
         one_of("architecture", self.architecture, MINIATURES)
-        for name, limits in LIMITS.items():
-            within(name, getattr(self, name), *limits)
+        within("width", self.width, 16, 1024)
+        within("blocks", self.blocks, 1, 48)
+        within("vocabulary", self.vocabulary, 300, 2**16 - 1)
+        within("steps", self.steps, 1, 10_000_000)
+        within("seed", self.seed, 0, 2**32 - 1)
         if self.width % min(self.width, HEAD):
             raise BadInput(f"width {self.width} is not valid; above {HEAD} it is a multiple of it")
         replace(RECIPE, precision=self.precision)
-        next(paragraphs(self.corpus))
+        next(paragraphs(self.corpus), None)
         if self.teacher and not model_table.MINIATURES[self.architecture].parent:
             raise BadInput(f"{self.architecture} takes no teacher")
         if self.parent and encoders.architecture(self.parent) != "bert":
             raise BadInput(f"teacher {self.teacher!r} is no BERT")
         if self.out and not self.told:
-            raise BadInput(
-                "source is not given; the card of a saved model names it with its licence"
-            )
+            raise BadInput("source is not given; the card names the text and its licence")
         if self.out and (Path(self.out) / WEIGHTS).exists():
             raise BadInput(f"out {self.out!r} holds a finished model; name a new folder")
 
