@@ -764,11 +764,6 @@ def language_model(name: str | Path, device=None):
 
 
 LOGGED = "architecture corpus source width steps seed device products entropies log".split()
-BEGUN = (
-    "It started from how often each piece occurs, and read stretches of 4 to 32 tokens for the "
-    "first 20% of the steps. "
-)
-SAID = {masked: "masked words", permuted: "words of a permuted order", causal: "next words"}
 
 
 def save(plan: Plan, data: Read, model, account: dict) -> Path:
@@ -787,18 +782,18 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
 
 def card(plan: Plan, data: Read, model, account: dict) -> str:
     """What the miniature is, what it learned from, how well, and what it is not."""
-    entry, said = model_table.MINIATURES[plan.architecture], objective(model)
-    taught = f", distilled from {entry.parent} and begun as its every second block"
-    found = vars(entry) | vars(plan) | asdict(plan.recipe) | account | account["log"][-1]
-    found |= account["entropies"] | {
-        "blocks": dropping.n_blocks(model),
-        "width": model.config.hidden_size,
-        "parameters": encoders.n_parameters(model),
-        "pieces": len(data.tokenizer),
-        "taught": taught if entry.parent else "",
-        "begun": "" if entry.parent or said is causal else BEGUN,
-        "said": SAID[said],
-        "told": plan.told,
-    }
-    text = Path(__file__).with_name("card.md").read_text().format(**found)
+    found = vars(model_table.MINIATURES[plan.architecture]) | vars(plan) | asdict(plan.recipe)
+    found |= (
+        account
+        | account["log"][-1]
+        | account["entropies"]
+        | {
+            "blocks": dropping.n_blocks(model),
+            "width": model.config.hidden_size,
+            "parameters": encoders.n_parameters(model),
+            "pieces": len(data.tokenizer),
+            "told": plan.told,
+        }
+    )
+    text = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(**found)
     return "\n\n".join(textwrap.fill(para, 100) for para in text.split("\n\n")) + "\n"
