@@ -138,6 +138,7 @@ def _read(path) -> dict:
 def _finish(path: Path, facts: dict) -> None:
     """Make outputs fit for a page: no widgets, plain glued numbers; note what it cost."""
     content = _read(path)
+    _head(content["cells"][0], path.name.lstrip(".").split("_")[0])
     for cell in content["cells"]:
         outputs = cell.get("outputs", [])
         outputs[:] = [output for output in outputs if WIDGET not in output.get("data", {})]
@@ -147,6 +148,14 @@ def _finish(path: Path, facts: dict) -> None:
     content["metadata"].pop("widgets", None)
     content["metadata"].update(facts)
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _head(cell: dict, number: str) -> None:
+    """Number the title, and give question, answer and caveat a line each."""
+    text = re.sub(r"\n+(?=\*\*(?:Answer|Caveat)\.\*\*)", "\n\n", "".join(cell["source"]))
+    if re.fullmatch(r"(?!00)[a-z\d]\d", number):
+        text = re.sub(r"^# ", f"# {number} ", text, count=1, flags=re.MULTILINE)
+    cell["source"] = text
 
 
 # ---- assembling and building ------------------------------------------------------------------
@@ -245,7 +254,7 @@ def _library(folder: Path) -> None:
     for path in sorted((ROOT / "lib").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        modules[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```"
+        modules[name] = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```"
         link = f"{{doc}}`library/{name}`"
         purposes.append({"Module": link, "What it is for": text.split("\n\n")[0]})
     del modules["lib"], purposes[0]  # the page above them all
