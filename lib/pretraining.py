@@ -39,8 +39,7 @@ from lib import corpora, dropping, encoders, model_table, records
 from lib.activations import batch_size, to_device
 from lib.batches import Batch, Encoded, batches
 from lib.errors import BadInput, one_of, within
-from lib.recipes import Recipe
-from lib.training import Training, finish, products
+from lib.training import Recipe, Training, finish, products
 
 EMBEDDED = "topics"  # stands for the help pages that come with Python
 PYTHON = "the help pages that come with Python; PSF licence"
@@ -72,7 +71,14 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     if corpus == EMBEDDED:
         yield from (" ".join(words) for words, _ in corpora.load(EMBEDDED).train)
         return
-    files = [_lines(file) for file in _files(Path(corpus))]
+    place = Path(corpus)
+    found = sorted(place.iterdir()) if place.is_dir() else [place]
+    files = [_lines(file) for file in found if file.is_file() and file.name.endswith(SUFFIXES)]
+    if not files:
+        raise BadInput(
+            f"corpus {str(place)!r} is no file {' or '.join(SUFFIXES)} and no folder that holds "
+            f"one; {EMBEDDED} stands for the text that comes with Python"
+        )
     while files:
         taken = [list(islice(lines, STRETCH)) for lines in files]
         yield from chain.from_iterable(taken)
@@ -82,16 +88,6 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
 def _lines(file: Path) -> Iterator[str]:
     with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as lines:
         yield from (line.strip() for line in lines if line.strip())
-
-
-def _files(place: Path) -> list[Path]:
-    found = sorted(place.iterdir()) if place.is_dir() else [place]
-    if files := [file for file in found if file.is_file() and file.name.endswith(SUFFIXES)]:
-        return files
-    raise BadInput(
-        f"corpus {str(place)!r} is no file {' or '.join(SUFFIXES)} and no folder that holds one; "
-        f"{EMBEDDED} stands for the text that comes with Python"
-    )
 
 
 def part(corpus: str | Path, *, held: bool) -> Iterator[str]:
@@ -356,8 +352,7 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     Only words out of sight count; the same ones are asked of every model with the same tokenizer.
     Cost: one forward pass. The model's mode and torch's generator are left as they were.
     """
-    training, device = model.training, model.device
-    total = {"loss": 0.0, "accuracy": 0.0, "asked": 0}
+    training, device, found = model.training, model.device, []
     model.eval()
     given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=batch_size(device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -366,12 +361,11 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
             inputs = to_device(batch, device).inputs
             logits, words, unseen = objective(model)(model, tokenizer, inputs)
             logits, words = logits[unseen].float(), words[unseen]
-            total["loss"] += functional.cross_entropy(logits, words, reduction="sum").item()
-            total["accuracy"] += (logits.argmax(-1) == words).sum().item()
-            total["asked"] += len(words)
+            loss = functional.cross_entropy(logits, words, reduction="sum").item()
+            found.append((loss, (logits.argmax(-1) == words).sum().item(), len(words)))
     model.train(training)
-    asked = max(total["asked"], 1)
-    return total | {"loss": total["loss"] / asked, "accuracy": total["accuracy"] / asked}
+    loss, right, asked = map(sum, zip(*found, strict=True))
+    return {"loss": loss / max(asked, 1), "accuracy": right / max(asked, 1), "asked": asked}
 
 
 def entropies(train: np.ndarray, held: np.ndarray, special: list[int]) -> dict[str, float]:
@@ -417,27 +411,28 @@ class Miniature:
 
     kind: type
     tokenizer: str  # a key of TOKENIZERS
-    inner: str  # config key of the neurons between the two products of a block
+    sizes: str = "hidden_size intermediate_size num_attention_heads"  # as the config names them
     config: dict[str, int] = field(default_factory=dict)
     recipe: Recipe = RECIPE
 
 
 MINIATURES = {
-    "bert-mini-12": Miniature(transformers.BertForMaskedLM, "wordpiece", "intermediate_size"),
+    "bert-mini-12": Miniature(transformers.BertForMaskedLM, "wordpiece"),
     "roberta-mini-12": Miniature(
         transformers.RobertaForMaskedLM,
         "bytes",
-        "intermediate_size",
-        {"max_position_embeddings": 514, "type_vocab_size": 1},
+        config={"max_position_embeddings": 514, "type_vocab_size": 1},
     ),
-    "xlnet-mini-12": Miniature(transformers.XLNetLMHeadModel, "unigram", "d_inner"),
-    "distilbert-mini-6": Miniature(transformers.DistilBertForMaskedLM, "wordpiece", "hidden_dim"),
-    "gpt-mini-12": Miniature(  # every word is asked: smaller batches, of longer rows
+    "xlnet-mini-12": Miniature(transformers.XLNetLMHeadModel, "unigram", "d_model d_inner n_head"),
+    "distilbert-mini-6": Miniature(
+        transformers.DistilBertForMaskedLM, "wordpiece", "dim hidden_dim n_heads"
+    ),
+    "gpt-mini-12": Miniature(
         transformers.GPT2LMHeadModel,
         "gpt",
-        "n_inner",
+        "n_embd n_inner n_head",
         {"n_positions": 512},
-        replace(RECIPE, learning_rate=2e-3, batch=8, max_length=128),
+        replace(RECIPE, learning_rate=2e-3, batch=8, max_length=128),  # every word is asked
     ),
 }
 BLOCK = r"\.(layer|layers|h)\.\d+\."
@@ -454,15 +449,14 @@ def make(name: str, tokenizer, width: int, blocks: int, *, seed: int = 0):
     One pass over much text needs no dropout; a finished model has its family's again.
     """
     shape, (begin, end) = MINIATURES[name], ends(tokenizer)
+    sizes = zip(shape.sizes.split(), (width, 4 * width, max(1, width // HEAD)), strict=True)
     config = shape.kind.config_class(
-        hidden_size=width,
         num_hidden_layers=blocks,
-        num_attention_heads=max(1, width // HEAD),
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=begin,
         eos_token_id=end,
-        **shape.config | {shape.inner: 4 * width},
+        **shape.config | dict(sizes),
     )
     config.update(dict.fromkeys(dropout(config), 0.0))
     with torch.random.fork_rng(devices=[]):
@@ -504,12 +498,13 @@ def waves(positions: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def guess(model, data: Read) -> None:
+def guess(model, data: Read):
     """Let a model whose head has a bias start from how often each word occurs; in place."""
     counts = torch.from_numpy(np.bincount(data.train.ravel(), minlength=len(data.tokenizer)) + 1.0)
     counts[data.tokenizer.all_special_ids] = 1.0
     if model.get_output_embeddings().bias is not None:
         model.get_output_embeddings().bias.copy_((counts / counts.sum()).log())
+    return model
 
 
 RENAMED = {  # parts of a BERT, and the same parts in a DistilBERT; in this order
@@ -530,7 +525,7 @@ RENAMED = {  # parts of a BERT, and the same parts in a DistilBERT; in this orde
 
 
 @torch.no_grad()
-def inherit(student, teacher, keep: list[int]) -> None:
+def inherit(student, teacher, keep: list[int]):
     """Start a DistilBERT from some blocks of a BERT; its one sentence type goes into positions."""
     weights = dropping.smaller(teacher, keep).state_dict()
     for old, new in RENAMED.items():
@@ -538,6 +533,7 @@ def inherit(student, teacher, keep: list[int]) -> None:
     student.load_state_dict(weights, strict=False)
     types = teacher.bert.embeddings.token_type_embeddings.weight[0]
     student.distilbert.embeddings.position_embeddings.weight.add_(types)
+    return student
 
 
 # ---- one pretraining ----------------------------------------------------------------------------
@@ -569,7 +565,7 @@ class Plan:
     steps, seed
         Updates, and what decides weights, order and the words asked.
     precision
-        Of the products, as in :class:`lib.recipes.Recipe`; ``bfloat16`` also pays on a processor
+        Of the products, as in :class:`lib.training.Recipe`; ``bfloat16`` also pays on a processor
         that multiplies it.
     teacher
         A BERT that predicts words, for DistilBERT: name or folder.
@@ -651,21 +647,17 @@ def read(plan: Plan) -> Read:
 
 
 def _tokenizer(plan: Plan):
-    if plan.teacher:
-        found = _saved_tokenizer(encoders.find(plan.teacher))
-        found.model_input_names = ["input_ids", "attention_mask"]  # a student's have no types
-        return found
-    if plan.out and (Path(plan.out) / "tokenizer.json").exists():
-        return _saved_tokenizer(plan.out)
-    text = islice(part(plan.corpus, held=False), TOLD)
-    found = tokenizer(MINIATURES[plan.architecture].tokenizer, text, plan.vocabulary)
+    folder = encoders.find(plan.teacher) if plan.teacher else Path(plan.out or "")
+    if (folder / "tokenizer.json").exists() and (plan.teacher or plan.out):
+        found = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    else:
+        text = islice(part(plan.corpus, held=False), TOLD)
+        found = tokenizer(MINIATURES[plan.architecture].tokenizer, text, plan.vocabulary)
     if plan.out:
         found.save_pretrained(plan.out)
+    if plan.teacher:
+        found.model_input_names = ["input_ids", "attention_mask"]  # a student's have no types
     return found
-
-
-def _saved_tokenizer(folder: str | Path):
-    return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def train(plan: Plan, data: Read, *, every: int = 500, device=None, progress: bool = False):
@@ -721,17 +713,14 @@ def _state(model, tokenizer, rows, said, recipe: Recipe, **options) -> Training:
 
 def _begun(plan: Plan, data: Read, teacher):
     """The model before its first update: it guesses by frequency, or has blocks of a teacher."""
-    width, blocks = plan.width, plan.blocks
-    if teacher:
-        width, n = teacher.config.hidden_size, dropping.n_blocks(teacher)
-        keep = dropping.blocks_to_keep("even", n, n // 2)
-        blocks = len(keep)
-    model = make(plan.architecture, data.tokenizer, width, blocks, seed=plan.seed)
-    if teacher:
-        inherit(model, teacher, keep)
-    else:
-        guess(model, data)
-    return model
+    options = {"width": plan.width, "blocks": plan.blocks, "seed": plan.seed}
+    if not teacher:
+        model = make(plan.architecture, data.tokenizer, **options)
+        return guess(model, data)
+    n = dropping.n_blocks(teacher)
+    keep = dropping.blocks_to_keep("even", n, n // 2)
+    options |= {"width": teacher.config.hidden_size, "blocks": len(keep)}
+    return inherit(make(plan.architecture, data.tokenizer, **options), teacher, keep)
 
 
 def stretch(done: int, steps: int) -> int:
@@ -774,20 +763,22 @@ def language_model(name: str | Path, device=None):
     BadInput
         If it has no such head, as most models that were tuned on something have none.
     """
-    folder = encoders.find(name)
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    folder, options = encoders.find(name), {"local_files_only": True}
+    config = transformers.AutoConfig.from_pretrained(folder, **options)
     kind = getattr(transformers, (config.architectures or [""])[0], None)
-    if not re.search("(ForMaskedLM|LMHeadModel|ForCausalLM)$", getattr(kind, "__name__", "")):
-        raise BadInput(f"model {str(name)!r} has no head that predicts words")
-    options = {"dtype": "float32", "local_files_only": True, "output_loading_info": True}
-    with encoders.quiet():
-        model, found = kind.from_pretrained(folder, **options)
+    found = {"missing_keys": True}
+    if getattr(kind, "__name__", "").endswith(("ForMaskedLM", "LMHeadModel", "ForCausalLM")):
+        with encoders.quiet():
+            model, found = kind.from_pretrained(
+                folder, dtype="float32", output_loading_info=True, **options
+            )
     if found["missing_keys"]:
         raise BadInput(f"model {str(name)!r} has no head that predicts words")
     model = _placed(model.eval(), device or encoders.default_device())
-    return model, _saved_tokenizer(folder)
+    return model, transformers.AutoTokenizer.from_pretrained(folder, **options)
 
 
+LOGGED = "architecture corpus source width steps seed device products entropies log".split()
 BEGUN = (
     "It started from how often each piece occurs, and read stretches of 4 to 32 tokens for the "
     "first 20% of the steps. "
@@ -802,9 +793,8 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
     model.half().save_pretrained(folder)
     data.tokenizer.save_pretrained(folder)
     model.float()
-    told = {name: getattr(plan, name) for name in ("architecture", "width", "steps", "seed")}
-    told |= {"corpus": Path(plan.corpus).name, "source": plan.told}
-    told |= {name: account[name] for name in ("device", "products", "entropies", "log")}
+    told = vars(plan) | account | {"corpus": Path(plan.corpus).name, "source": plan.told}
+    told = {name: told[name] for name in LOGGED}
     records.write_whole(folder / LOG, json.dumps(told, indent=1) + "\n")
     records.write_whole(folder / CARD, card(plan, data, model, account))
     return folder
