@@ -66,7 +66,8 @@ def data_links(app, page: str, to) -> str:
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
     names = sorted(set(re.findall(r'settings\.of\(\\"(\w+)', text)))
     files = [f"_static/data/{name}.csv" for name in names]
-    there = [file for file in files if Path(app.srcdir, "book", file).is_file()]
+    paths = {file: Path(app.srcdir, "book", file) for file in files}
+    there = [file for file, path in paths.items() if path.is_file() and path.stat().st_size > 1]
     links = [f'<a href="{to(file, 1)}" download>{Path(file).name}</a>' for file in there]
     return f'<p class="data">The data of this page, a row a run: {", ".join(links)}</p>' * bool(
         links
