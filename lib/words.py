@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from lib.encoders import causal
+
 
 class Words:
     """While a model trains, its embeddings hold the words of the text alone.
@@ -13,7 +15,7 @@ class Words:
     The others never get a gradient, and AdamW would spend most of its time on their zeros
     (all-MiniLM-L6-v2: 11.7 of 22.7 million parameters are word embeddings). The result is the same
     but for rounding. Words are not decayed meanwhile if they do not occur. A model that also says
-    words keeps all of them.
+    words keeps all of them, and so does a decoder, whose head finds the last token by its number.
 
     ``number`` (vocabulary,) is the row of each token that is there.
     """
@@ -21,7 +23,7 @@ class Words:
     def __init__(self, model, ids: Sequence[Sequence[int]], padding: int):
         self.model, self.whole = model, model.get_input_embeddings()
         weight, frozen = self.whole.weight.detach(), not self.whole.weight.requires_grad
-        if model.get_output_embeddings() is not None:
+        if model.get_output_embeddings() is not None or causal(model.config):
             self.few, self.number = self.whole, torch.arange(len(weight))
             return
         self.used = torch.tensor(sorted({padding}.union(*ids)))

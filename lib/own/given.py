@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from lib import dropping, encoders, profiles
 from lib.corpora import Task
 from lib.errors import BadInput, within
@@ -148,7 +146,7 @@ def classes_of(model: str) -> tuple[str, ...]:
     """
     folder = encoders.find(model)
     _check_kind(model, folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = encoders.read_config(folder)
     names = [config.id2label.get(number) for number in range(config.num_labels)]
     faults = {
         "shares one block among all layers (ALBERT), so dropping blocks does not make it smaller": (
