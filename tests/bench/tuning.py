@@ -197,10 +197,9 @@ def _ours(beside: Beside, recipe: Recipe) -> tuple[float, nn.Module]:
     """First loss and model after a few updates without dropout: of our loop."""
     model = _without_dropout(beside.model)
     state = finetune.fine_tuning(model, beside.tokenizer, beside.task, recipe, cost.SEED)
-    with training.repeatable(model.device):
+    with state.running():
         for _ in state.plan:
             state.update()
-    state.words.put_back()
     return state.losses[0], model
 
 

@@ -7,13 +7,13 @@ sentence are asserted, WNLI by whom a pronoun can agree with.
 
 from typing import NamedTuple
 
-from lib.treebank import clauses as cl
-from lib.treebank import facts, lexicon
-from lib.treebank import phrases as ph
-from lib.treebank.clauses import Clause, Tense
-from lib.treebank.facts import Thing, spelled, text
-from lib.treebank.lexicon import NOUNS, Noun, noun, verb
-from lib.treebank.pairs import ACTIONS, somebody, somewhere
+from lib.twins import clauses as cl
+from lib.twins import facts, lexicon
+from lib.twins import phrases as ph
+from lib.twins.clauses import Clause, Tense
+from lib.twins.facts import Thing, spelled, text
+from lib.twins.lexicon import NOUNS, Noun, noun, verb
+from lib.twins.pairs import ACTIONS, somebody, somewhere
 
 
 class Scene(NamedTuple):

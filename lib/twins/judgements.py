@@ -7,9 +7,9 @@ appears as often denied, outweighed or wished for as meant.
 
 import re
 
-from lib import treebank
-from lib.treebank import lexicon
-from lib.treebank.facts import text
+from lib import twins as treebank
+from lib.twins import lexicon
+from lib.twins.facts import text
 
 # --- CoLA ------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ relative pronoun needs its unary rule ``S[dcl]/NP => NP\NP``.
 from functools import cache
 from typing import NamedTuple
 
-from lib.treebank import lexicon
-from lib.treebank.lexicon import Noun
+from lib.twins import lexicon
+from lib.twins.lexicon import Noun
 
 VP = "S\\NP"
 MODIFIER = f"({VP})\\({VP})"  # after the verb; before it the slash leans the other way
@@ -103,7 +103,7 @@ def common(determiner: str, words: tuple[str, ...], head: Noun, plural=False) ->
 
     Examples
     --------
-    >>> from lib.treebank.lexicon import noun
+    >>> from lib.twins.lexicon import noun
     >>> [leaf.word for leaf in common("a", ("old",), noun("story")).object]
     ['an', 'old', 'story']
     """

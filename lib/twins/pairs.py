@@ -6,10 +6,10 @@ Voice, word order and synonyms vary freely in all, so counting words helps littl
 tasks are in :mod:`.inference`, the tasks on single sentences in :mod:`.judgements`.
 """
 
-from lib.treebank import lexicon
-from lib.treebank.clauses import Tense
-from lib.treebank.facts import Fact, Thing, ask, some_style, tell
-from lib.treebank.lexicon import verb
+from lib.twins import lexicon
+from lib.twins.clauses import Tense
+from lib.twins.facts import Fact, Thing, ask, some_style, tell
+from lib.twins.lexicon import verb
 
 ACTIONS = tuple(
     verb(base)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 
 from lib.errors import BadInput, one_of
-from lib.treebank import clauses as cl
-from lib.treebank import fragments as fr
-from lib.treebank import lexicon
-from lib.treebank import phrases as ph
-from lib.treebank import sampler as sa
-from lib.treebank.clauses import Clause, Tense
-from lib.treebank.phrases import NP, Leaf, leaf
+from lib.twins import clauses as cl
+from lib.twins import fragments as fr
+from lib.twins import lexicon
+from lib.twins import phrases as ph
+from lib.twins import sampler as sa
+from lib.twins.clauses import Clause, Tense
+from lib.twins.phrases import NP, Leaf, leaf
 
 #: Longest sentence, in words and punctuation marks.
 LONGEST = 26
@@ -113,7 +113,7 @@ def examples(name: str, n: int, *, seed: int) -> list[tuple]:
     """
     one_of("sentence task", name, EXAMPLES)
     module, labels = EXAMPLES[name]
-    write = getattr(import_module(f"lib.treebank.{module}"), name)
+    write = getattr(import_module(f"lib.twins.{module}"), name)
     r, found = random.Random(f"{name} {seed}"), {}
     while len(found) < n:
         given, label = _new(r, write, r.choice(labels), found)

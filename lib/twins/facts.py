@@ -8,12 +8,12 @@ other words. Two texts of one fact mean the same, whatever the styles.
 
 from typing import NamedTuple
 
-from lib.treebank import clauses as cl
-from lib.treebank import lexicon
-from lib.treebank import phrases as ph
-from lib.treebank.clauses import Clause, Tense
-from lib.treebank.lexicon import Noun, Verb, noun, verb
-from lib.treebank.phrases import NP, Leaf
+from lib.twins import clauses as cl
+from lib.twins import lexicon
+from lib.twins import phrases as ph
+from lib.twins.clauses import Clause, Tense
+from lib.twins.lexicon import Noun, Verb, noun, verb
+from lib.twins.phrases import NP, Leaf
 
 
 class Thing(NamedTuple):
@@ -110,7 +110,7 @@ def tell(fact: Fact, style: Style = PLAIN) -> str:
 
     Examples
     --------
-    >>> from lib.treebank.lexicon import noun, verb
+    >>> from lib.twins.lexicon import noun, verb
     >>> fact = Fact(Thing("Tom"), verb("give"), Thing(noun("book")), Thing("Mary"))
     >>> tell(fact), tell(fact, Style(passive=True, shifted=True))
     ('Tom gave the book to Mary.', 'Mary was given the book by Tom.')
@@ -142,7 +142,7 @@ def ask(fact: Fact, asked: str, style: Style = PLAIN, *, embedded: str = "") -> 
 
     Examples
     --------
-    >>> from lib.treebank.lexicon import verb
+    >>> from lib.twins.lexicon import verb
     >>> fact = Fact(Thing("Tom"), verb("help"), Thing("Mary"))
     >>> ask(fact, "theme"), ask(fact, "theme", embedded="do you know")
     ('Who did Tom help?', 'Do you know who Tom helped?')

@@ -5,9 +5,9 @@ the caller's ``random.Random`` first. Choices are tuples in which an entry stand
 weight says.
 """
 
-from lib.treebank import lexicon
-from lib.treebank import phrases as ph
-from lib.treebank.phrases import NP, leaf
+from lib.twins import lexicon
+from lib.twins import phrases as ph
+from lib.twins.phrases import NP, leaf
 
 
 def weighted(*rows) -> tuple:

@@ -9,9 +9,9 @@ clause, with the labels of :mod:`.phrases`.
 from functools import cache
 from typing import NamedTuple
 
-from lib.treebank import lexicon
-from lib.treebank.lexicon import Verb, verb
-from lib.treebank.phrases import (
+from lib.twins import lexicon
+from lib.twins.lexicon import Verb, verb
+from lib.twins.phrases import (
     MODIFIER,
     NOUN_MODIFIER,
     NP,

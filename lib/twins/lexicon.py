@@ -1,6 +1,6 @@
 """The words of the embedded treebank: a few hundred common ones, chosen for their double lives.
 
-First step of the embedded data: lexicon -> :mod:`.phrases` -> :mod:`lib.treebank` (tagging) and
+First step of the embedded data: lexicon -> :mod:`.phrases` -> :mod:`lib.twins` (tagging) and
 :mod:`.pairs` (sentence tasks). A *guard* can *guard*, an *answer* can *answer*, *her* owns and
 is owned, *that* points, introduces and relates: a label cannot be read off a word, only off its
 place. Inflection is three rules of spelling and one table of exceptions.

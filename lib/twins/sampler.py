@@ -1,7 +1,7 @@
 """Random phrases and clauses of the embedded treebank.
 
 Fourth step of the embedded data: :mod:`.clauses` and :mod:`.fragments` -> sampler ->
-:mod:`lib.treebank`. Every function takes the caller's ``random.Random`` first and decides one
+:mod:`lib.twins`. Every function takes the caller's ``random.Random`` first and decides one
 thing: what a noun phrase looks like, which verb a clause has, what follows it.
 
 Attachment is settled by design, so that the gold labels are the only reading the grammar has: a
@@ -10,12 +10,12 @@ and a heavy object ends its clause. ``depth`` counts how deep a phrase is embedd
 nothing recursive is drawn.
 """
 
-from lib.treebank import clauses as cl
-from lib.treebank import fragments as fr
-from lib.treebank import lexicon
-from lib.treebank import phrases as ph
-from lib.treebank.clauses import Clause, Tense
-from lib.treebank.phrases import NP, leaf
+from lib.twins import clauses as cl
+from lib.twins import fragments as fr
+from lib.twins import lexicon
+from lib.twins import phrases as ph
+from lib.twins.clauses import Clause, Tense
+from lib.twins.phrases import NP, leaf
 
 #: The subject of a clause whose subject is asked for.
 WHO = ph.fixed((), "third")
