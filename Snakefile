@@ -2,127 +2,95 @@
 #
 #   snakemake --cores 2                                    tiny, as `make book` calls it
 #   snakemake --cores 2 --config profile=small             another profile
-#   snakemake --executor slurm --jobs 20 --config profile=paper --default-resources ...
-#
 #   snakemake all_records --cores 2 --config profile=small the records first; then the book
+#   snakemake all_records --executor slurm --jobs 20 --config profile=paper --default-resources ...
 #
 # At tiny a page computes its whole grid in one process. At the other profiles a page draws the
-# records there are, and `all_records` fills every record file that lacks runs by a job of its own:
-# the same notebook for one model and one task.
+# records there are, and `all_records` runs the same page for one model and one task at a time; a
+# job whose records are there ends in seconds. The graph knows pages, models and tasks, not grids:
+# a page names its experiments (`settings.of("name", ...)`), lib/profiles.yml their models and tasks.
 
+import re
 import sys
 from pathlib import Path
 
+import yaml
+
+PYTHON = sys.executable
 PROFILE = config.get("profile", "tiny")
 TREE = f"_build/{PROFILE}"
-PAGES = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
-LIBRARY = sorted(map(str, Path("lib").rglob("*.py")))
-BENCH = [path for path in LIBRARY if path.startswith("lib/bench/")]  # for one page only
-BUILDER = ["lib/book.py", "lib/tables.py"]  # what no notebook's outcome depends on
-DRAWING = ["lib/report.py", "lib/figures.py"]
-SHOWN = [path for path in LIBRARY if path not in [*BENCH, *BUILDER]]
-NUMBERS = [path for path in SHOWN if path not in DRAWING]
+SHIPPED = yaml.safe_load(Path("lib/profiles.yml").read_text())[PROFILE]
+TEXTS = {path.stem: path.read_text() for path in sorted(Path("notebooks").glob("*.ipynb"))}
+LAST = "00_scoreboard"
+NAMED = {page: set(re.findall(r'settings\.of\(\\"(\w+)', text)) for page, text in TEXTS.items()}
+NAMED[LAST] = set()  # it reads what the other pages found
+OWNER = {page.split("_", 1)[1]: page for page in TEXTS}
+LIBRARY = [str(path) for path in sorted(Path("lib").rglob("*")) if path.suffix in (".py", ".yml")]
+SHOWN = [path for path in LIBRARY if path != "lib/book.py"]  # no page depends on the builder
+NUMBERS = [path for path in SHOWN if path != "lib/style.py"]
 SOURCES = [
     str(path)
     for path in sorted(Path("book").rglob("*"))
     if path.is_file() and not {"results", "__pycache__"} & set(path.parts)
 ]
-PYTHON = sys.executable
-
-# Some runs serve several pages: the first of them makes the records, the others find them.
-SERVED = {
-    "02_layer_similarity": "01_activations",
-    "03_neuron_correlation": "01_activations",
-    "05_neuron_rankings": "04_layer_probes",
-    "06_efficient_transfer": "04_layer_probes",
-    "09_layers_to_spare": "08_dropping",
-}
-# What a page waits for. The model tuned whole is made by 12 and read by 08.
-AFTER = {page: [other] for page, other in SERVED.items()} | {
-    "03_neuron_correlation": ["01_activations", "04_layer_probes"],
-    "12_tuning": ["07_strategies"],
-    "08_dropping": ["12_tuning"],
-    "10_distilled": ["08_dropping"],
-}
-
-# Pages that draw other records than those of their own experiment at this profile.
-DRAWN = {
-    "a0_benchmark": ["bench/*.json"],
-    "03_neuron_correlation": [
-        f"{PROFILE}/neuron_correlation/*.jsonl",
-        f"{PROFILE}/clustered_probes/*.jsonl",
-    ],
-    "09_layers_to_spare": [f"{PROFILE}/dropping/*.jsonl"],
-    "10_distilled": [f"{PROFILE}/distilled/*.jsonl", f"{PROFILE}/dropping/*.jsonl"],
-    "12_tuning": [f"{PROFILE}/tuning/*.jsonl", f"{PROFILE}/dropping/*.jsonl"],
-}
-
-# Parameter that names a page's text, and cores of one job, where they are not the usual ones. Small
-# batches hardly gain from a second core; two jobs of one core each are faster.
-TUNED = ("08_dropping", "10_distilled", "12_tuning")
-TEXTS = dict.fromkeys(("07_strategies", "11_cost", *TUNED), "tuned_on")
-TEXTS["04_layer_probes"] = "probed"
-THREADS = dict.fromkeys(TUNED, 1)
-ALONE = ("11_cost",)  # pages that take times: nothing may run beside them
+ALONE = ("11_cost",)  # takes times: nothing may run beside it
+SINGLE = ("08_dropping", "10_distilled", "12_tuning")  # small batches gain nothing from more cores
 
 
-def experiment(page):
-    """Name of a page's experiment: 02_layer_similarity holds layer_similarity."""
-    return page.split("_", 1)[1]
+def own(page):
+    """Experiments that a page makes the records of: its name's, and those of no other page."""
+    return {name for name in NAMED[page] if OWNER.get(name, page) == page}
 
 
-def computes(page):
-    """Whether a page may compute; one that draws no grid of a profile has no such parameter."""
-    return PROFILE == "tiny" or "compute: bool" not in Path(f"notebooks/{page}.ipynb").read_text()
+def before(page):
+    """Pages that make records which a page reads."""
+    others = {OWNER[name] for name in NAMED[page] - own(page)}
+    return sorted(other for other in others if not own(page) & NAMED[other])
+
+
+def records(page):
+    """Files of records that a page draws; at tiny it makes them."""
+    found = set(Path("book/results/bench").glob("*.json")) if page == "a0_benchmark" else set()
+    if page == LAST:
+        found |= {path for path in Path("book/results").glob("*/*/*.json*") if "tiny" not in path.parts}
+    for name in NAMED[page] if PROFILE != "tiny" else ():
+        found |= set(Path("book/results", PROFILE, name).glob("*.jsonl"))
+    return sorted(map(str, found))
+
+
+def page_needs(wildcards):
+    """What must be there before a page runs."""
+    page = wildcards.page
+    others = set(TEXTS) - {LAST} if page == LAST else before(page)
+    pages = [f"{TREE}/notebooks/{other}.ipynb" for other in sorted(others)]
+    fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
+    return [f"notebooks/{page}.ipynb", *SHOWN, *pages, *records(page), *fresh]
 
 
 def jobs():
-    """Every record file of this profile's grid: name of its job, and (page, model, task, lacks runs).
-
-    The name holds the digest of the settings, so that other settings are another job.
-    """
-    if PROFILE == "tiny":
-        return {}
-    from lib import grids, profiles
-    from lib import old_records as records
-
+    """Name of each job of the records: its page, model and task."""
     found = {}
-    for page in PAGES:
-        if experiment(page) not in grids.AFFECTS or page in SERVED:
-            continue
-        settings = profiles.get(PROFILE, experiment(page))
-        for run in settings.runs():
-            file = records.path(PROFILE, run).stem
-            name = f"{page}/{file}--{settings.digest(run)}"
-            lacking = found.get(name, (False,))[-1] or records.find(settings, run) is None
-            found[name] = (page, run.model, run.task, lacking)
+    for page in TEXTS:
+        for experiment in sorted(own(page)):
+            table = SHIPPED["all"] | SHIPPED.get(experiment, {})
+            for model, task in [(m, t) for m in table["models"] for t in table["tasks"]]:
+                found[f"{page}/{model.replace('/', '__')}--{task}"] = (page, model, task)
     return found
 
 
 JOBS = jobs()
 
 
-def page_needs(wildcards):
-    """What must be there before a page runs."""
-    page = wildcards.page
-    before = [f"{TREE}/notebooks/{other}.ipynb" for other in AFTER.get(page, [])]
-    patterns = DRAWN.get(page, [f"{PROFILE}/{experiment(page)}/*.jsonl"])
-    drawn = (path for pattern in patterns for path in Path("book/results").glob(pattern))
-    records = sorted(map(str, drawn)) if PROFILE != "tiny" or page in DRAWN else []
-    fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
-    bench = BENCH if page == "a0_benchmark" else []
-    return [f"notebooks/{page}.ipynb", *SHOWN, *bench, *before, *records, *fresh]
-
-
 def job_needs(wildcards):
-    """The notebook, and the same model's and task's job of the page that its page waits for."""
-    page, model, task, _ = JOBS[f"{wildcards.page}/{wildcards.job}"]
-    before = [
-        f"{TREE}/jobs/{name}.ipynb"
-        for name, (other, *cell, lacking) in JOBS.items()
-        if other in AFTER.get(page, []) and cell == [model, task] and lacking
-    ]
-    return [f"notebooks/{page}.ipynb", *before]
+    """The notebook, and the jobs for the same model and task of the pages it comes after."""
+    page, *cell = JOBS[f"{wildcards.page}/{wildcards.job}"]
+    earlier = [name for name, (other, *same) in JOBS.items() if other in before(page) and same == cell]
+    return [f"notebooks/{page}.ipynb", *(f"{TREE}/jobs/{name}.ipynb" for name in earlier)]
+
+
+def only(page):
+    """At other profiles than tiny a page that keeps records computes none."""
+    return "" if PROFILE == "tiny" or not NAMED[page] else "-p compute False"
 
 
 wildcard_constraints:
@@ -137,7 +105,7 @@ localrules:
 
 rule book:
     input:
-        [f"{TREE}/notebooks/{page}.ipynb" for page in PAGES],
+        [f"{TREE}/notebooks/{page}.ipynb" for page in TEXTS],
         SOURCES,
         LIBRARY,
         "_config.yml",
@@ -148,9 +116,10 @@ rule book:
         "{PYTHON:q} -m lib.book build {PROFILE}"
 
 
+# The jobs' notebooks go when all are done: the next call looks at the records again.
 rule all_records:
     input:
-        [f"{TREE}/jobs/{name}.ipynb" for name, (*_, lacking) in JOBS.items() if lacking],
+        [f"{TREE}/jobs/{name}.ipynb" for name in JOBS],
 
 
 # Records of tiny were made by the library as it was: after a change of it they are made anew.
@@ -172,7 +141,7 @@ rule page:
     resources:
         mem_mb=4000,
     params:
-        only=lambda wildcards: "" if computes(wildcards.page) else "-p compute False",
+        only=lambda wildcards: only(wildcards.page),
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
         " -p profile {PROFILE} {params.only}"
@@ -182,14 +151,12 @@ rule records:
     input:
         job_needs,
     output:
-        f"{TREE}/jobs/{{page}}/{{job}}.ipynb",
+        temp(f"{TREE}/jobs/{{page}}/{{job}}.ipynb"),
     params:
-        model=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"][1],
-        task=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"][2],
-        text=lambda wildcards: TEXTS.get(wildcards.page, "tasks"),
-    threads: lambda wildcards: THREADS.get(wildcards.page, 4)
+        cell=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"],
+    threads: lambda wildcards: 1 if wildcards.page in SINGLE else 4
     resources:
         mem_mb=16000,
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
-        " -p profile {PROFILE} -p models '[{params.model}]' -p {params.text} '[{params.task}]'"
+        " -p profile {PROFILE} -p models '[{params.cell[1]}]' -p tasks '[{params.cell[2]}]'"

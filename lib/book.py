@@ -1,44 +1,45 @@
 """From notebooks to a book: the last step of the flow, called by the Snakefile.
 
 A page that computes is a notebook. :func:`execute` runs it by papermill into a mirror tree,
-``_build/<profile>/``, where every page keeps its relative path; :func:`assemble` adds the prose and
-the tables that are generated from the library; :func:`build` makes the book from that tree, always
-from clean, with warnings as errors. Jupyter Book itself never executes anything.
-
-Files are replaced whole: a killed run leaves no torn notebook, and ``index.html`` comes last.
+``_build/<profile>/``, where every page keeps its relative path; :func:`assemble` adds the prose,
+the data of the figures as csv, and what is written from the library; :func:`build` makes the book
+of that tree, always from clean, with warnings as errors. Jupyter Book itself executes nothing.
 
 Command line::
 
     python -m lib.book execute NOTEBOOK OUT [-p NAME VALUE]...
     python -m lib.book build PROFILE
-    python -m lib.book figures PROFILE NAME...
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import contextlib
+import ast
+import datetime
+import hashlib
 import json
 import logging
 import os
+import platform
 import re
 import resource
 import shutil
 import subprocess
 import sys
-import tempfile
+from importlib import metadata
 from pathlib import Path
 
+import pandas as pd
 import yaml
 from filelock import FileLock
 
-from lib.errors import BadInput, one_of
+from lib.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
 GLUED = "application/papermill.record/text/plain"
 NUMPY = re.compile(r"np\.\w+\((.+)\)")  # how NumPy writes its scalars; the page needs the number
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar: needs a script to show
+PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
 
 
 def mirror(profile: str, root: Path = ROOT) -> Path:
@@ -49,26 +50,24 @@ def mirror(profile: str, root: Path = ROOT) -> Path:
 # ---- executing one notebook -------------------------------------------------------------------
 
 
-def execute(notebook, out, parameters: dict | None = None, *, cwd=None) -> dict:
+def execute(notebook, out, parameters: dict | None = None) -> dict:
     """Execute a notebook by papermill and put the result in place whole.
 
-    The kernel is the running interpreter, whatever kernels are registered on this machine. The
-    notebook finds ``lib`` because it is installed, so no working directory matters.
+    The kernel is this interpreter. A page finds ``lib`` because it is installed, so no working
+    directory matters.
 
     Parameters
     ----------
     notebook, out
         Paths of the source and of the executed copy.
     parameters
-        Values for the notebook's parameters cell, by name.
-    cwd
-        Working directory of the kernel; the notebook's folder unless given.
+        Values for the notebook's parameters, by name.
 
     Returns
     -------
     dict
-        ``seconds`` (wall) and ``peak_mb`` (largest resident memory of the kernel), which are also
-        written into the copy's metadata.
+        ``seconds`` (wall) and ``peak_mb`` (largest resident memory of the kernel). The copy's
+        metadata hold them too, and the :func:`stamp`.
 
     Raises
     ------
@@ -85,84 +84,69 @@ def execute(notebook, out, parameters: dict | None = None, *, cwd=None) -> dict:
         raise BadInput(f"notebook {str(notebook)!r} does not exist")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.stem}.unfinished.ipynb")
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # else a user's own kernel may have the name
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    made = stamp(notebook, parameters)
     try:
-        with _own_kernel(), _quiet_papermill():
-            done = papermill.execute_notebook(
-                str(notebook),
-                str(unfinished),
-                parameters,
-                kernel_name="python3",
-                cwd=str(cwd or notebook.resolve().parent),
-                progress_bar=False,
-            )
+        done = papermill.execute_notebook(
+            str(notebook),
+            str(unfinished),
+            parameters,
+            kernel_name="python3",
+            cwd=str(notebook.resolve().parent),
+            progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],  # of the kernel, or it speaks of transports
+        )
     except papermill.PapermillExecutionError as error:
-        if error.ename == BadInput.__name__:
-            unfinished.unlink(missing_ok=True)
-            raise BadInput(error.evalue) from None
-        raise
-    cost = {
-        "seconds": round(done.metadata.papermill.duration, 1),
-        "peak_mb": _peak_of_children() // 2**20,
-    }
-    _finish(unfinished, cost)
+        if error.ename != BadInput.__name__:
+            raise
+        unfinished.unlink(missing_ok=True)
+        raise BadInput(error.evalue) from None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak //= 2**20 if sys.platform == "darwin" else 2**10
+    cost = {"seconds": round(done.metadata.papermill.duration, 1), "peak_mb": peak}
+    _finish(unfinished, {"cost": cost, "stamp": made})
     unfinished.replace(out)
     return cost
 
 
-def _finish(path: Path, cost: dict) -> None:
-    """Make outputs fit for a page: no widgets, plain glued numbers, described images, the cost."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+def stamp(notebook, parameters: dict) -> str:
+    """Digest of all that an executed page comes from: its source, parameters, lib, and records.
+
+    The builder itself and the records of ``tiny``, which pages make anew, are left out.
+    """
+    seen = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
+    sources = [p for p in (ROOT / "lib").rglob("*") if p != Path(__file__).resolve()]
+    sources += [p for p in (ROOT / "book/results").rglob("*") if "tiny" not in p.parts]
+    sources = [p for p in sources if p.is_file() and p.suffix not in (".pyc", ".lock")]
+    for path in [Path(notebook).resolve(), *sorted(sources)]:
+        seen.update(path.name.encode() + path.read_bytes())
+    return seen.hexdigest()
+
+
+def fresh(executed, notebook, parameters: dict) -> bool:
+    """Whether an executed copy came from the notebook, the library and the records as they are."""
+    if not Path(executed).is_file():
+        return False
+    return _read(executed)["metadata"].get("stamp") == stamp(notebook, parameters)
+
+
+def _read(path) -> dict:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _finish(path: Path, facts: dict) -> None:
+    """Make outputs fit for a page: no widgets, plain glued numbers; note what it cost."""
+    content = _read(path)
     for cell in content["cells"]:
-        if "outputs" in cell:
-            cell["outputs"] = [o for o in cell["outputs"] if WIDGET not in o.get("data", {})]
-        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+        outputs = cell.get("outputs", [])
+        outputs[:] = [output for output in outputs if WIDGET not in output.get("data", {})]
+        for data in (output.get("data", {}) for output in outputs):
             if GLUED in data:
                 data[GLUED] = NUMPY.sub(r"\1", "".join(data[GLUED]))
-        shown = cell["metadata"].get("mystnb", {})
-        if "figure" in shown:  # for readers who hear the page; else it would be a file's name
-            shown.setdefault("image", {}).setdefault("alt", shown["figure"]["caption"])
     content["metadata"].pop("widgets", None)
-    content["metadata"]["cost"] = cost
+    content["metadata"].update(facts)
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def _peak_of_children() -> int:
-    """Largest resident memory of any finished child process, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
-
-
-@contextlib.contextmanager
-def _own_kernel():
-    """Let ``python3`` mean this interpreter, also where another kernel has that name."""
-    before = os.environ.get("JUPYTER_PATH")
-    with tempfile.TemporaryDirectory() as folder:
-        spec = Path(folder, "kernels", "python3", "kernel.json")
-        spec.parent.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        argv += ["--log-level=CRITICAL"]  # or it complains of being shut down
-        spec.write_text(
-            json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"})
-        )
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
-        try:
-            yield
-        finally:
-            os.environ.pop("JUPYTER_PATH")
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
-
-
-@contextlib.contextmanager
-def _quiet_papermill():
-    """Keep papermill from printing what the reader of a build cannot use."""
-    logger = logging.getLogger("papermill")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 # ---- assembling and building ------------------------------------------------------------------
@@ -170,30 +154,25 @@ def _quiet_papermill():
 
 def pages(root: Path = ROOT) -> list[str]:
     """Every page named by ``_toc.yml``, in reading order, without its ending."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    return list(_files(toc))
+    return list(_files(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))))
 
 
 def _files(entry):
     """Names of pages in a nested table of contents."""
-    for name in ("root", "file"):
-        if name in entry:
-            yield entry[name]
+    yield from (entry[name] for name in ("root", "file") if name in entry)
     for name in ("parts", "chapters", "sections"):
         for child in entry.get(name, []):
             yield from _files(child)
 
 
 def assemble(profile: str, root: Path = ROOT) -> Path:
-    """Put config, prose and generated tables beside the executed notebooks.
+    """Put config, prose, data and generated pages beside the executed notebooks.
 
     Raises
     ------
     BadInput
         If a notebook of the table of contents has not been executed yet.
     """
-    from lib import tables  # noqa: PLC0415  (needs torch; executing does not)
-
     tree = mirror(profile, root)
     notebooks = [page for page in pages(root) if page.startswith("notebooks/")]
     for page in notebooks:
@@ -204,7 +183,10 @@ def assemble(profile: str, root: Path = ROOT) -> Path:
     shutil.copytree(root / "book", tree / "book", ignore=shutil.ignore_patterns("results", "__*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, tree / name)
-    tables.write(profile, tree, notebooks)
+    executed = {page: _read(tree / f"{page}.ipynb") for page in notebooks}
+    _data(root / "book/results" / profile, tree / "book/_static/data", notebooks)
+    _library(tree / "book" / "library")
+    _write(tree / "book" / "_generated", _fragments(profile, root, executed))
     return tree
 
 
@@ -233,32 +215,97 @@ def build(profile: str, root: Path = ROOT) -> Path:
     return tree / "_build" / "html" / "index.html"
 
 
-def keep_figures(profile: str, names: list[str], root: Path = ROOT) -> list[Path]:
-    """Copy figures of executed notebooks, by the names pages give them, to where the readme is.
-
-    Returns
-    -------
-    list of Path
-        ``book/_static/readme/<name>.png``.
-
-    Raises
-    ------
-    BadInput
-        If no executed notebook of the profile has a figure of a name.
-    """
-    found = {}
-    for path in sorted((mirror(profile, root) / "notebooks").glob("*.ipynb")):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-            for output in cell.get("outputs", []):
-                if name and "image/png" in output.get("data", {}):
-                    found[name] = output["data"]["image/png"]
-    folder = root / "book" / "_static" / "readme"
+def _write(folder: Path, texts: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        one_of("figure", name, found)
-        (folder / f"{name}.png").write_bytes(base64.b64decode(found[name]))
-    return [folder / f"{name}.png" for name in names]
+    for name, text in texts.items():
+        (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+
+
+def _lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _data(results: Path, folder: Path, notebooks: list[str]) -> None:
+    """Write the records of each experiment as one csv: a row a run, lists as JSON."""
+    folder.mkdir(parents=True)
+    named = {page.split("_", 1)[1] for page in notebooks}
+    for experiment in named | {path.parent.name for path in results.glob("*/*.jsonl")}:
+        files = sorted((results / experiment).glob("*.jsonl"))
+        lines = [line for f in files if ".provenance" not in f.suffixes for line in _lines(f)]
+        rows = pd.DataFrame([line | line.pop("values", {}) for line in lines])
+        rows = rows.map(
+            lambda value: json.dumps(value) if isinstance(value, list | dict) else value
+        )
+        rows.to_csv(folder / f"{experiment}.csv", index=False)
+
+
+def _library(folder: Path) -> None:
+    """Write a page for each module of lib, and the table of them with their purposes."""
+    modules, purposes = {}, []
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        modules[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```"
+        link = f"{{doc}}`library/{name}`"
+        purposes.append({"Module": link, "What it is for": text.split("\n\n")[0]})
+    del modules["lib"], purposes[0]  # the page above them all
+    _write(folder, modules)
+    _write(folder.parent / "_generated", {"modules": _table(purposes)})
+
+
+def _table(rows) -> str:
+    """Markdown table of rows that share their keys; the keys are the header."""
+    frame = pd.DataFrame(rows).fillna("–")
+    frame = frame.map(lambda cell: str(cell).replace("|", "\\|").replace("\n", " "))
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def _fragments(profile: str, root: Path, executed: dict[str, dict]) -> dict[str, str]:
+    """What pages include: tables of what the library knows, and of what this copy is."""
+    from lib import corpora, encoders, records, settings  # noqa: PLC0415  (these need torch)
+
+    now = datetime.datetime.now(datetime.UTC)
+    facts = {
+        "Profile": f"`{profile}`",
+        "Built": f"{now:%Y-%m-%d %H:%M} UTC",
+        "Commit": f"`{records.commit()}`",
+        "Device": records.device_name(encoders.default_device()),
+        "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    } | {name: metadata.version(name) for name in PACKAGES}
+    return {
+        "tasks": _table(
+            {
+                "Task": f"`{name}` {task.title}",
+                "Kind": task.kind,
+                "Metric": task.metric.replace("_", " ") or "none",
+                "Remark": task.standing or "as in the papers",
+                "Licence": task.licence,
+            }
+            for name, task in corpora.TASKS.items()
+        ),
+        "models": _table(encoders.describe()),
+        "profiles": _table(settings.describe()),
+        "status": _table({"What": name, "This copy": value} for name, value in facts.items()),
+        "pages": _table(
+            {"Page": f"{{doc}}`/{page}`"} | content["metadata"].get("cost", {"seconds": "not run"})
+            for page, content in executed.items()
+        ),
+        "records": _records(root / "book/results" / profile),
+    }
+
+
+def _records(results: Path) -> str:
+    """How many runs of each experiment have a record, and what made them."""
+    files = sorted(results.glob("*/*.provenance.jsonl"))
+    lines = [{"experiment": f.parent.name} | line for f in files for line in _lines(f)]
+    if not lines:
+        return "This profile has no records yet."
+    runs = pd.DataFrame(lines).assign(hours=lambda runs: runs["seconds"] / 3600)
+    runs = runs.groupby(["experiment", "model", "task"], sort=False)
+    texts = {name: lambda values: ", ".join(sorted(set(values))) for name in ("device", "source")}
+    made = runs.agg({"seed": "size", "hours": "sum", **texts}).reset_index()
+    made["hours"] = made["hours"].map("{:.2f}".format)
+    return _table(made.rename(columns={"seed": "runs"}).rename(columns=str.capitalize))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -269,21 +316,15 @@ def main(arguments: list[str] | None = None) -> None:
     one.add_argument("notebook")
     one.add_argument("out")
     one.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    whole = commands.add_parser("build", help="build the book from executed notebooks")
-    whole.add_argument("profile")
-    kept = commands.add_parser("figures", help="copy figures of executed notebooks for the readme")
-    kept.add_argument("profile")
-    kept.add_argument("names", nargs="+", metavar="name")
+    commands.add_parser("build", help="build the book from executed pages").add_argument("profile")
     given = parser.parse_args(arguments)
     try:
         if given.command == "build":
             build(given.profile)
-        elif given.command == "figures":
-            print(*keep_figures(given.profile, given.names), sep="\n")
-        else:
-            values = {name: yaml.safe_load(value) for name, value in given.p}
-            cost = execute(given.notebook, given.out, values)
-            print(f"{given.out}: {cost['seconds']:.0f} s, {cost['peak_mb']} MB")
+            return
+        values = {name: yaml.safe_load(value) for name, value in given.p}
+        cost = execute(given.notebook, given.out, values)
+        print(f"{given.out}: {cost['seconds']:.0f} s, {cost['peak_mb']} MB")
     except BadInput as error:
         parser.exit(2, f"{error}\n")
 

@@ -1,36 +1,38 @@
 """Sentences and labels of any task, from any of its sources, with an account of what was read.
 
-The first step of every experiment: ``load("pos")`` reads the embedded treebank, a folder with the
-original files, or the Hub; :mod:`lib.task_table` says what there is. Memory: plain Python lists,
-some 100 MB for the largest set.
+The first step of every experiment: :func:`load` reads a task of :data:`TASKS` from the generated
+treebank, the archive of rated sentences, a folder with the original files, or the Hub. Memory:
+plain Python lists, some 100 MB for the largest set.
 """
 
 import os
+import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
+from hashlib import sha256
 from pathlib import Path
 
-from lib import files, sources
+import numpy as np
+
+from lib import archive, metrics, readers, sources, treebank
 from lib.errors import BadInput, one_of
-from lib.metrics import METRICS
 from lib.task_table import TASKS, TaskInfo, official_split
 
 __all__ = [
-    "METRICS",
-    "TASKS",
-    "Task",
-    "TaskInfo",
-    "data_root",
-    "load",
-    "official_split",
-    "score",
-]
+    "TASKS", "Task", "TaskInfo", "constant", "data_root", "digest", "load", "official_split",
+    "sample", "score", "title",
+]  # fmt: skip
 
-# How many examples the embedded treebank writes for train, dev and test.
-EMBEDDED_SIZES = {
-    "tagging": (4000, 500, 500),
-    "sentence": (2000, 250, 500),
-    "pair": (2000, 250, 500),
+#: How many examples the generated treebank has in train, dev and test.
+EMBEDDED_SIZES = {kind: (2000, 250, 500) for kind in ("sentence", "pair")}
+EMBEDDED_SIZES["tagging"] = (4000, 500, 500)
+HUB = "nyu-mll/glue"
+WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")
+SAYS = {  # sources in words for an error: values of the parameter ``data``
+    "embedded": "data='embedded' (generated)",
+    "folder": "data='root' or a folder of files",
+    "hub": "data='hub'",
 }
 
 
@@ -40,15 +42,17 @@ class Task:
 
     Attributes
     ----------
-    name, title, kind, metric
+    name, kind, metric
         As in :class:`TaskInfo`.
+    title
+        The name in prose; it says so where the text is generated.
     labels
         Canonical labels in order. For tagging: the tags of train, sorted. A dev or test tag that
         train lacks stays in the data and is an error for every probe; ``skipped`` counts them.
     source
         In words, without paths of this machine.
     digest
-        SHA-256 of the files, or of the examples, that were read.
+        SHA-256 of what was read; see :func:`digest`.
     skipped
         What the reader left out or altered by rule, and how often.
     train, dev, test
@@ -67,15 +71,27 @@ class Task:
     dev: list = field(repr=False)
     test: list = field(repr=False)
 
-    def first(self, most: int) -> "Task":
-        """The task with at most so many examples in each of its parts."""
-        parts = {part: getattr(self, part)[:most] for part in ("train", "dev", "test")}
-        return replace(self, **parts)
-
     def __str__(self) -> str:
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.dev, self.test))
         told = ", ".join(f"{count:,} {what}" for what, count in self.skipped.items())
         return f"{self.title}, {self.source}: {sizes} items; left out or altered: {told or 'none'}"
+
+    @property
+    def level(self) -> str:
+        """``word`` where sentences are lists of words, one row a word; else ``sentence``."""
+        return "word" if self.kind in {"tagging", "text"} else "sentence"
+
+    def first(self, n: int) -> "Task":
+        """The same task with each part cut to its first ``n`` items."""
+        return replace(self, train=self.train[:n], dev=self.dev[:n], test=self.test[:n])
+
+
+def title(name: str, data: str | None = None) -> str:
+    """The name of a task in prose; it says *generated* where ``data`` makes it so."""
+    if name not in TASKS:
+        return name
+    generated = data == "embedded" and TASKS[name].own == "embedded"
+    return f"{TASKS[name].title} (generated)" if generated else TASKS[name].title
 
 
 def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
@@ -86,10 +102,12 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     name
         Key of :data:`TASKS`.
     root
-        None: embedded data, no files. ``"hub"``: ``nyu-mll/glue`` on the Hub, or its cache. Any
-        other value: a data root, a folder with the original files, ``glue/SST-2`` and so on.
+        None or ``"embedded"``: the generated treebank, for tagging. ``"root"``: the data root of
+        :func:`data_root`. ``"hub"``: ``nyu-mll/glue`` on the Hub, or its cache. Any other value: a
+        folder with the original files, ``glue/SST-2`` and so on. Tasks of the archive need none.
     seed
-        Which sample the embedded treebank writes; files do not depend on it.
+        Which sentences the treebank writes, and how the archive is split; files do not depend on
+        it.
 
     Returns
     -------
@@ -102,127 +120,128 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
 
     Examples
     --------
-    >>> load("topics").kind
-    'text'
+    >>> load("pos").title
+    'POS tagging (generated)'
     """
     one_of("task", name, TASKS)
-    root = {"embedded": None, "root": data_root()}.get(root, root)
-    info, reading = TASKS[name], files.Reading()
-    where = {None: "embedded", "hub": "hub"}.get(root, "folder")
-    if where not in info.sources:
-        raise BadInput(f"task {name!r} has no {where} source; it has {_elsewhere(info)}")
-    source, parts = _SOURCES[where](info, reading, root, seed)
+    info, told = TASKS[name], Counter()
+    where = _where(info, root)
+    source, parts = _READ[where](info, _files(info, where, root), seed, told)
     train, dev, test = (list(part) for part in parts)
     if not (train and dev and test):
         raise BadInput(f"task {name!r} from {source} has too few items for train, dev and test")
-    labels = _labels(info, train, dev + test, reading)
-    skipped = {what: count for what, count in sorted(reading.left_out.items()) if count}
+    labels = _labels(info, train, dev + test, told)
     return Task(
-        name, info.title, info.kind, info.metric, labels, source, reading.digest, skipped,
-        train, dev, test,
+        name, title(name, where), info.kind, info.metric, labels, source,
+        digest(name, root=root, seed=seed), dict(sorted((+told).items())), train, dev, test,
     )  # fmt: skip
 
 
-def _embedded(info, reading, root, seed):
-    """Train, dev and test cut from one call, in which no input occurs twice."""
-    if info.kind == "text":
-        return sources.topics_source(), info.split(sources.topics(reading))
-    from lib import treebank  # noqa: PLC0415  (only where it is used)
-
-    sizes = EMBEDDED_SIZES[info.kind]
-    write = treebank.tagged if info.kind == "tagging" else treebank.examples
-    items = write(info.name, sum(sizes), seed=seed)
-    reading.note(items)
-    first, second = sizes[0], sizes[0] + sizes[1]
-    return f"embedded treebank, seed {seed}", (items[:first], items[first:second], items[second:])
+def _where(info: TaskInfo, root) -> str:
+    """Which source of a task ``root`` means; refuses one that the task does not have."""
+    if info.own in {"archive", "python"}:
+        return info.own
+    where = {None: "embedded", "embedded": "embedded", "hub": "hub"}.get(root, "folder")
+    if where not in info.sources:
+        valid = " or ".join(SAYS[source] for source in info.sources)
+        raise BadInput(f"task {info.name!r} is not to be had with {SAYS[where]}; it has {valid}")
+    return where
 
 
-def _folder(info, reading, root, seed):
-    """Read the files of one task below a data root."""
+def _files(info: TaskInfo, where: str, root) -> list[Path]:
+    """The files that a task's text depends on."""
+    if where == "hub":
+        parts = _hub_data(info.name).values()
+        return [Path(file["filename"]) for part in parts for file in part.cache_files]
+    if where != "folder":
+        ours = {"archive": archive.place(), "python": sources.topics_file()}
+        return [ours.get(where, Path(treebank.__file__))]
+    root = data_root() if root == "root" else Path(root)
+    if root is None:
+        raise BadInput("there is no data root: set REDUNDANCY_DATA to its folder")
     places = [f"glue/{info.folder}", info.folder] if info.hub else [info.folder]
-    there = [place for place in places if (Path(root) / place).is_dir()]
-    if not there:
-        raise BadInput(f"data root {str(root)!r} has no folder {' or '.join(places)}")
-    parts = [info.read(Path(root) / there[0] / part, reading) for part in info.parts]
-    return f"data root, {there[0]}", info.split(*parts)
+    for place in places:
+        if (root / place).is_dir():
+            return [root / place / part for part in info.parts]
+    raise BadInput(f"data root {str(root)!r} has no folder {' or '.join(places)}")
 
 
-def _hub(info, reading, root, seed):
-    validation = "validation_matched" if info.name == "mnli" else "validation"
-    parts = sources.hub(
-        info.name, reading, texts=info.hub, names=info.labels, parts=("train", validation),
-        elsewhere=_elsewhere(info, but="hub"),
-    )  # fmt: skip
-    return f"Hub, {sources.HUB}", info.split(*parts)
+def _from_files(info, files, seed, told):
+    place = "glue/" * (files[0].parent.parent.name == "glue") + info.folder
+    return f"data root, {place}", info.split(*(info.read(file, told) for file in files))
 
 
-_SOURCES = {"embedded": _embedded, "folder": _folder, "hub": _hub}
-_IN_WORDS = {
-    "embedded": "root=None (embedded)",
-    "folder": "a folder (root=...)",
-    "hub": "root='hub'",
+def _from_archive(info, files, seed, told):
+    parts = readers.split_apart(info.read(told), seed, (0.8, 0.9), told)
+    if info.kind == "text":
+        parts = [[(WORD.findall(text), None) for text, _ in part] for part in parts]
+    return archive.SOURCE, parts
+
+
+def _from_treebank(info, files, seed, told):
+    from lib import twins  # noqa: PLC0415  (only where it is used)
+
+    first, second, third = EMBEDDED_SIZES[info.kind]
+    write = treebank.tagged if info.kind == "tagging" else twins.examples
+    items = write(info.name, first + second + third, seed=seed)
+    parts = items[:first], items[first : first + second], items[first + second :]
+    return f"embedded treebank, seed {seed}", parts
+
+
+def _from_hub(info, files, seed, told):
+    parts = ("train", "validation_matched" if info.name == "mnli" else "validation")
+    data = _hub_data(info.name)
+    return f"Hub, {HUB}", info.split(*(_hub_rows(data[part], part, info, told) for part in parts))
+
+
+@lru_cache(maxsize=1)
+def _hub_data(name: str):
+    """A task of GLUE from the Hub, or from its cache where ``HF_HUB_OFFLINE`` is set."""
+    from datasets import load_dataset  # noqa: PLC0415  (slow to import)
+
+    try:
+        return load_dataset(HUB, name)
+    except Exception as error:  # the ways to fail are many: network, cache, proxy
+        none = isinstance(error, FileNotFoundError)
+        why = "the Hub has no such data set" if none else "the Hub does not answer"
+        raise BadInput(
+            f"{HUB} ({name}) cannot be had, {why}; use {SAYS['folder']} instead"
+        ) from error
+
+
+def _hub_rows(data, part: str, info: TaskInfo, told) -> list[tuple]:
+    """Items of one split; -1 marks a row without label."""
+    for column in (*info.hub, "label"):
+        one_of(f"{HUB} {part}: column", column, data.column_names)
+    declared = tuple(getattr(data.features["label"], "names", None) or info.labels)
+    if declared != info.labels:
+        raise BadInput(f"{HUB} {part}: classes are {declared}; expected {info.labels}")
+    items = []
+    for i, (*words, raw) in enumerate(zip(*(data[c] for c in (*info.hub, "label")), strict=True)):
+        high = len(info.labels) - 1 if info.labels else 5
+        value = None if raw == -1 else readers.number(f"{HUB} {part} row {i}", raw, 0, high)
+        named = info.labels and value is not None
+        items.append(readers.item(words, info.labels[int(value)] if named else value, told))
+    return [found for found in items if found]
+
+
+_READ = {
+    "embedded": _from_treebank,
+    "python": lambda info, files, seed, told: (sources.topics_source(), info.read(told)),
+    "archive": _from_archive,
+    "folder": _from_files,
+    "hub": _from_hub,
 }
 
 
-def _elsewhere(info: TaskInfo, but: str = "") -> str:
-    """Name the sources of a task, in words for an error."""
-    return " or ".join(_IN_WORDS[where] for where in info.sources if where != but)
-
-
-def _labels(info, train, held_out, reading) -> tuple[str, ...]:
+def _labels(info, train, held_out, told) -> tuple[str, ...]:
     """Labels of the table, or the tags of train, sorted; counts tags that train lacks."""
     if info.kind != "tagging":
         return info.labels
     known = {tag for _, tags in train for tag in tags}
     unseen = sum(tag not in known for _, tags in held_out for tag in tags)
-    reading.left_out["dev and test words whose tag train lacks (kept)"] += unseen
+    told["dev and test words whose tag train lacks (kept)"] += unseen
     return tuple(sorted(known))
-
-
-def score(task: Task, predictions, labels) -> dict[str, float]:
-    """Score predictions by the task's own metric.
-
-    Parameters
-    ----------
-    task
-    predictions, labels : sequence of length N
-        Canonical labels; numbers for stsb. Where the metric has a positive class, it is the
-        task's second label.
-
-    Returns
-    -------
-    dict
-        Numbers by name, the primary one first.
-    """
-    one_of(f"metric of task {task.name!r}:", task.metric, METRICS)
-    positive = {"positive": task.labels[1]} if "f1" in task.metric else {}
-    return METRICS[task.metric](predictions, labels, **positive)
-
-
-def title(name: str, data: str | None = None) -> str:
-    """Title of a task; where the embedded text of it is generated, the title says so."""
-    generated = data == "embedded" and TASKS[name].kind == "tagging"
-    return f"{TASKS[name].title} (generated)" if generated else TASKS[name].title
-
-
-def digest(name: str, *, root=None, seed: int = 0) -> str | None:
-    """Digest of a task's text, None where it is not at hand."""
-    try:
-        return _digest(name, root, seed)
-    except BadInput:
-        return None
-
-
-@cache
-def _digest(name: str, root, seed: int) -> str:
-    return load(name, root=root, seed=seed).digest
-
-
-def constant(task: Task) -> float:
-    """Best score on the test part of giving one and the same answer: no model at all."""
-    gold = [label for _, label in task.test]
-    answers = task.labels or (sum(gold) / len(gold),)
-    return max(next(iter(score(task, [a] * len(gold), gold).values())) for a in answers)
 
 
 def data_root() -> Path | None:
@@ -232,3 +251,92 @@ def data_root() -> Path | None:
         raise BadInput(f"REDUNDANCY_DATA names {named!r}, which is not a folder")
     beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     return Path(named) if named else beside if beside.is_dir() else None
+
+
+def digest(name: str, *, root: str | Path | None = None, seed: int = 0) -> str | None:
+    """SHA-256 of a task's text, equal to the loaded task's; nothing is parsed.
+
+    Of files it is that of their names and bytes; the treebank and the archive add the seed. It is
+    kept for files whose size and time of change stay the same.
+
+    Returns
+    -------
+    str or None
+        None where the data is not there.
+    """
+    one_of("task", name, TASKS)
+    where = _where(TASKS[name], root)
+    try:
+        files = _files(TASKS[name], where, root)
+        return digest_of(files, "" if where in {"folder", "hub"} else f"seed {seed}")
+    except (OSError, BadInput):
+        return None
+
+
+def digest_of(files, extra: str = "") -> str:
+    """SHA-256 of names and bytes of files, and of what else decides about the text."""
+    stats = [(Path(file), Path(file).stat()) for file in files]
+    return _sha(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats), extra)
+
+
+@cache
+def _sha(files: tuple, extra: str) -> str:
+    found = sha256()
+    for file, *_ in files:
+        raw = file.read_bytes()
+        found.update(f"{file.name}\n{len(raw)}\n".encode() + raw)
+    found.update(extra.encode())
+    return found.hexdigest()
+
+
+def sample(task: Task, rows: int, *, order: str = "shuffled", seed: int = 0) -> list:
+    """Training sentences up to a number of rows; whole sentences are taken while they fit.
+
+    Parameters
+    ----------
+    rows
+        Words where sentences are lists of words, else sentences.
+    order
+        ``shuffled`` (by the seed) or ``first`` (as they stand).
+
+    Raises
+    ------
+    BadInput
+        If fewer than two sentences fit.
+    """
+    one_of("order", order, ("shuffled", "first"))
+    items = [sentence for sentence, _ in task.train]
+    if order == "shuffled":
+        items = [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
+    sizes = [len(sentence) if task.level == "word" else 1 for sentence in items]
+    count = int((np.cumsum(sizes) <= rows).sum())
+    if count < 2:
+        raise BadInput(f"{rows} rows leave {count} sentences of {task.name}; at least 2 needed")
+    return items[:count]
+
+
+def score(task: Task, predictions, labels) -> dict[str, float]:
+    """Score predictions by the task's own metric.
+
+    Parameters
+    ----------
+    task
+    predictions, labels : sequence of length N
+        Canonical labels, or numbers where the task has numbers. Where the metric has a positive
+        class, it is the task's second label.
+
+    Returns
+    -------
+    dict
+        Numbers by name, the primary one first.
+    """
+    one_of(f"metric of task {task.name!r}:", task.metric, metrics.METRICS)
+    positive = {"positive": task.labels[1]} if "f1" in task.metric else {}
+    return metrics.METRICS[task.metric](predictions, labels, **positive)
+
+
+def constant(task: Task) -> float:
+    """Best primary score on the test part of giving one and the same answer: no model at all."""
+    gold = [label for _, label in task.test]
+    answers = task.labels or (float(np.mean(gold)),)
+    return max(next(iter(score(task, [a] * len(gold), gold).values())) for a in answers)

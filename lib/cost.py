@@ -1,26 +1,44 @@
 """What a model costs at every depth: parameters, operations, disk, time and memory.
 
 Times are taken in one process, all depths in turn (A B C A B C ...) after an unmeasured round, so
-that a busy moment hits all alike; the smaller models share the weights of the whole one. Memory is
-taken in a fresh process per depth (:mod:`lib.peak`), from a model that was saved and read again.
+that a busy moment hits all alike; the smaller models share the weights of the whole one. Peak
+memory is that of a fresh process per depth, which reads a saved model.
 """
 
 from __future__ import annotations
 
+import inspect
+import multiprocessing
+import re
+import resource
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
-from lib import activations, batches, corpora, dropping, encoders, finetune, peak, training
+from lib import activations, batches, corpora, dropping, encoders, finetune
 from lib.errors import BadInput
-from lib.recipes import Recipe, plan
+from lib.training import Recipe, plan
 
 SEED = 0  # of the order of the batches; it changes no result that is kept
 SHARED = "encoder.albert_layer_groups"  # where ALBERT keeps its one block
+WORK = ("inference", "tuning")
+Depths = Mapping[Hashable, Sequence[int]]  # name of a depth: the blocks it keeps
+COUNTED = (2, 4, 6)  # tokens of the sentences whose operations are counted
+
+# On Linux fresh processes are forked from one that has done the imports and nothing else; elsewhere
+# a fork of a process that holds system libraries can fail, and each does its imports anew.
+START = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+if sys.platform == "linux":
+    START.set_forkserver_preload(["lib.finetune", "transformers.models.bert.modeling_bert"])
+MAXRSS = 1024 if sys.platform == "linux" else 1  # bytes in a unit of ru_maxrss
 
 
 def timed(call: Callable, device: torch.device) -> float:
@@ -57,21 +75,17 @@ def in_turn(
     return {name: [seconds[name] for seconds in rounds] for name in ways}
 
 
-def _blocks(model) -> nn.ModuleList:
-    """The modules of a model's blocks; one that serves for all in ALBERT."""
-    shared = encoders.family(model).shared
-    return model.base_model.get_submodule(SHARED) if shared else dropping.block_list(model)
-
-
 def parameters(model) -> dict[str, int]:
     """Parameters of a model: all of them, its word embeddings', its blocks'.
 
     The first also counts position embeddings, normalisation, pooler and head.
     """
+    shared = encoders.family(model).shared
+    blocks = model.base_model.get_submodule(SHARED) if shared else dropping.block_list(model)
     return {
         "parameters": encoders.n_parameters(model),
         "word_parameters": encoders.n_parameters(model.get_input_embeddings()),
-        "block_parameters": encoders.n_parameters(_blocks(model)),
+        "block_parameters": encoders.n_parameters(blocks),
     }
 
 
@@ -84,45 +98,42 @@ def counted(config: PretrainedConfig) -> dict[str, int]:
 def operations(model, shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
     r"""Multiply-adds of a forward pass over padded batches, inside the blocks and outside.
 
-    A block multiplies every token by each of its matrices, and in attention every token by every
-    token of its sentence, twice (scores, and the mixture they weigh):
-
-    .. math:: \text{blocks} = n \sum_{(B, T)} B T \left(\sum_w |w| + 2 T H\right)
-
-    XLNet scores :math:`2 T` relative positions too. Outside lie projections of embeddings, once a
-    token, and pooler and head, once a sentence. Lookups, normalisation and softmax are not counted.
-    An update of fine-tuning takes three times as many, whatever the depth: gradients are needed
-    for the inputs of every product and for its weights.
+    The products that torch runs for one sentence are counted at three lengths; as they are
+    :math:`a + b T + c T^2` (attention takes every token with every token), this gives them for
+    every length, and the same with a single block left says what lies outside the blocks.
+    Lookups, normalisation and softmax are not counted. An update of fine-tuning takes three times
+    as many: gradients are needed for the inputs of every product and for its weights.
 
     Parameters
     ----------
     model
-        With a classification head.
+        With a head.
     shapes
         (B, T) of every batch.
-
-    Returns
-    -------
-    dict
-        ``blocks`` and ``rest``.
     """
-    shapes, width, blocks = list(shapes), model.config.hidden_size, _blocks(model)
-    sentences, tokens = sum(b for b, _ in shapes), sum(b * t for b, t in shapes)
-    pairs = sum(b * t**2 for b, t in shapes)
-    matrices = sum(p.numel() for p in blocks[0].parameters() if p.numel() >= width**2)
-    block = tokens * matrices + 2 * pairs * width
-    if encoders.family(model).both_ways:  # 2 T positions, projected and scored
-        block += tokens * width**2 + 2 * pairs * width
-    inside, by_token, by_sentence = set(blocks.modules()), 0, 0
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and module not in inside:
-            by_token += module.weight.numel() * ("embedding" in name)
-            by_sentence += module.weight.numel() * ("embedding" not in name)
-    rest = tokens * by_token + sentences * by_sentence
-    return {"blocks": dropping.n_blocks(model) * block, "rest": rest}
+    n = dropping.n_blocks(model)
+    batch, tokens = np.array(list(shapes)).T
+    sums = np.array([(batch * tokens**2).sum(), (batch * tokens).sum(), batch.sum()])
+    whole, one = (int(_per_sentence(model, keep) @ sums) for keep in (range(n), [0]))
+    block = (whole - one) // max(n - 1, 1)
+    return {"blocks": n * block, "rest": whole - n * block}
 
 
-def predicted(counted: Mapping[str, int], left: float) -> float:
+def _per_sentence(model, keep: Sequence[int]) -> np.ndarray:
+    """Multiply-adds of one sentence as a polynomial of its length: c, b, a."""
+    cut, found = dropping.smaller(model, keep), []
+    taken = inspect.signature(cut.forward).parameters
+    cut.set_attn_implementation("eager")  # fused attention is not counted
+    for length in COUNTED:
+        ids = torch.ones(1, length, dtype=torch.long, device=model.device)
+        given = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids)}
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            cut(**{name: value for name, value in given.items() if name in taken})
+        found.append(counter.get_total_flops() // 2)
+    return np.linalg.solve(np.vander(COUNTED, 3), found).round().astype(int)
+
+
+def predicted(known: Mapping[str, int], left: float) -> float:
     """Share of the whole model's operations when a share ``left`` of its blocks stays.
 
     Examples
@@ -130,8 +141,8 @@ def predicted(counted: Mapping[str, int], left: float) -> float:
     >>> predicted({"blocks": 90, "rest": 10}, 0.5)
     0.55
     """
-    whole = counted["blocks"] + counted["rest"]
-    return (counted["blocks"] * left + counted["rest"]) / whole
+    whole = known["blocks"] + known["rest"]
+    return (known["blocks"] * left + known["rest"]) / whole
 
 
 def shapes(
@@ -165,26 +176,20 @@ def tuning(model, tokenizer, task: corpora.Task, recipe: Recipe) -> float:
     BadInput
         If the task's training part makes one update only.
     """
+    if len(task.train) <= recipe.batch:
+        raise BadInput(
+            f"{len(task.train)} sentences in batches of {recipe.batch} make one update; "
+            "at least two are needed, as the first is not timed"
+        )
     state = finetune.fine_tuning(model, tokenizer, task, recipe, SEED)
-    model.train()
-    try:
-        if len(state.plan) < 2:
-            raise BadInput(
-                f"{len(task.train)} sentences in batches of {recipe.batch} make one update; "
-                "at least two are needed, as the first is not timed"
-            )
-        with training.repeatable(model.device):
-            state.update()
-            return timed(lambda: [state.update() for _ in state.plan[1:]], model.device)
-    finally:
-        state.words.put_back()
-        model.eval()
+    with state.running():
+        state.update()
+        return timed(lambda: [state.update() for _ in state.plan[1:]], model.device)
 
 
 def times(
-    model, tokenizer, task: corpora.Task, keeps: Mapping[str, Sequence[int]], recipe: Recipe, *,
-    repeats: int,
-) -> dict[tuple[str, str], list[float]]:  # fmt: skip
+    model, tokenizer, task: corpora.Task, keeps: Depths, recipe: Recipe, *, repeats: int
+) -> dict[tuple, list[float]]:
     """Seconds of one pass of inference and one of fine-tuning, at several depths in turn.
 
     Parameters
@@ -195,8 +200,6 @@ def times(
         Its ``train`` part is read and trained on.
     keeps
         Name of a depth: the blocks it keeps.
-    recipe
-        Of the updates.
     repeats
         Rounds that are measured.
 
@@ -214,10 +217,45 @@ def times(
     return in_turn(ways, repeats)
 
 
-def stored(model, tokenizer, folder: Path) -> int:
-    """Write a model where plain transformers finds it; bytes of its safetensors files."""
-    dropping.save(model, tokenizer, folder)
-    return encoders.stored_bytes(folder)
+def by_depth(
+    model: str | Path, task: corpora.Task, keeps: Depths, recipe: Recipe, *, repeats: int
+) -> dict[Hashable, dict]:
+    """Everything that is measured of a model at some depths, name of the depth by name.
+
+    Returns
+    -------
+    dict of dict
+        Of each depth :func:`size`, ``inference_seconds`` and ``tuning_seconds`` (one per round),
+        the :func:`operations` of both on the *whole* model, ``sentences``, ``updates`` and padded
+        ``tokens``.
+    """
+    learner, tokenizer = finetune.begin(model, task, seed=SEED)
+    sizes = {name: size(learner, tokenizer, keep, task, recipe) for name, keep in keeps.items()}
+    seconds = times(learner, tokenizer, task, keeps, recipe, repeats=repeats)
+    read = shapes(learner, tokenizer, task, recipe)
+    known = {f"{work}_operations": operations(learner, read[work]) for work in WORK}
+    known |= {"sentences": len(task.train), "updates": len(read["tuning"])}
+    known["tokens"] = {work: sum(b * t for b, t in read[work]) for work in WORK}
+    return {
+        name: found | known | {f"{work}_seconds": seconds[work, name] for work in WORK}
+        for name, found in sizes.items()
+    }
+
+
+def size(model, tokenizer, keep: Sequence[int], task: corpora.Task, recipe: Recipe) -> dict:
+    """What a model holds when some of its blocks are kept: parameters, bytes on disk, peak memory.
+
+    Returns
+    -------
+    dict
+        ``blocks``, :func:`parameters`, ``disk_bytes`` (its safetensors files) and ``memory``
+        (:func:`memory`).
+    """
+    cut = dropping.smaller(model, keep)
+    with tempfile.TemporaryDirectory() as folder:
+        dropping.save(cut, tokenizer, Path(folder))
+        stored, held = encoders.stored_bytes(Path(folder)), memory(Path(folder), task, recipe)
+    return {"blocks": len(keep), **parameters(cut), "disk_bytes": stored, "memory": held}
 
 
 def memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
@@ -230,17 +268,53 @@ def memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
         ``inference`` and ``tuning``. On a GPU these count what torch holds there, and ``start`` is
         0.
     """
-    found = peak.alone(_memory, folder, task, recipe)
+    found = alone(_memory, folder, task, recipe)
     return {"start": found["start_bytes"] if "device_peak_bytes" not in found else 0} | {
-        name: found[name] for name in ("load", "inference", "tuning")
+        name: found[name] for name in ("load", *WORK)
     }
 
 
 def _memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
     model, tokenizer = encoders.load(folder, head=finetune.outputs(task))
-    most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else peak.held
+    most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else held
     found = {"load": most()}
     inference(model, tokenizer, finetune.encode(model, tokenizer, task.train, recipe.max_length))
     found["inference"] = most()
     tuning(model, tokenizer, task, recipe)
     return found | {"tuning": most()}
+
+
+def held() -> int:
+    """Most memory this process ever held, in bytes.
+
+    Linux also counts in ``ru_maxrss`` what the parent held; VmHWM is this process alone.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS
+
+
+def alone(call: Callable[..., dict], *given) -> dict:
+    """What a function gives when it runs in a fresh process, and the memory it took there.
+
+    ``call`` is a function of a module (not of a notebook), giving a dict; it and its arguments are
+    pickled. What it raises is raised here, ``BrokenProcessPool`` if the process is killed.
+
+    Returns
+    -------
+    dict
+        What ``call`` gives; ``start_bytes``, held before; ``peak_bytes``, the most held up to its
+        end; on a GPU ``device_peak_bytes``, the most that torch held there.
+    """
+    with ProcessPoolExecutor(1, mp_context=START) as pool:
+        return pool.submit(_measured, torch.get_num_threads(), call, given).result()
+
+
+def _measured(threads: int, call: Callable[..., dict], given: tuple) -> dict:
+    torch.set_num_threads(threads)
+    start = held()
+    found = call(*given) | {"start_bytes": start}
+    if torch.cuda.is_initialized():
+        found["device_peak_bytes"] = torch.cuda.max_memory_allocated()
+    return found | {"peak_bytes": held()}

@@ -16,16 +16,11 @@ from lib import old_records as records
 from lib.dropped import costs, distilled, runs, tuned
 from lib.errors import BadInput
 from lib.grids import Profile, Run
-from lib.probing import runs as probing
 
 MAKERS = {
     "activations": general.general,
     "layer_similarity": general.general,
     "neuron_correlation": general.general,
-    "layer_probes": probing.probed,
-    "neuron_rankings": probing.probed,
-    "clustered_probes": probing.probed,
-    "efficient_transfer": probing.probed,
     "strategies": runs.similarity,
     "dropping": runs.dropped,
     "distilled": distilled.distilled,

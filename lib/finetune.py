@@ -1,22 +1,39 @@
-"""One fine-tuning run: a model, some of its blocks, a task, a recipe and a seed give scores.
+"""Fine-tuning: a model, some of its blocks, a task, a recipe and a seed give scores.
 
-The papers drop blocks of the *pretrained* model and fine-tune what is left: :func:`run`. The steps
-are there one by one too: :func:`begin`, :func:`train`, :func:`evaluate`.
+The papers drop blocks of the *pretrained* model and fine-tune what is left: :func:`run`, which goes
+on from a checkpoint of its own. :func:`tuned` keeps the weights of the whole model, and
+:func:`compare` says what the training did to each layer; students are in :mod:`lib.distil`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, corpora, dropping, encoders
-from lib.errors import BadInput
-from lib.recipes import RELEASED, Recipe
-from lib.training import Training, finish, repeatable
+from lib import activations, batches, corpora, dropping, encoders, records, sampling
+from lib.errors import BadInput, one_of
+from lib.similarity import Moments, linear_cka
+from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
+
+STARTS = ("pretrained", "tuned")
+TOKENS = ("head", "last", "mean")  # whose vector stands for a sentence
+KEPT = 8  # tuned models in the cache; the oldest go
+COMPARED = 2000  # sentences of the training part at most, on which layers are compared
+
+
+def cached(name: str) -> Path:
+    """A place in the cache of weights, which may be emptied at any time and is never committed."""
+    folder = records.results() / ".checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
 def outputs(task: corpora.Task) -> int:
@@ -54,21 +71,28 @@ def begin(
     with repeatable(device):
         torch.manual_seed(seed)
         learner, tokenizer = encoders.load(model, head=outputs(task), device=device)
+    return _cut(learner, keep, recipe), tokenizer
+
+
+def _cut(learner, keep: Sequence[int] | None, recipe: Recipe):
+    """Freeze what the recipe says, by the numbers of the whole model, then drop blocks."""
     dropping.freeze(learner, recipe.freeze, embeddings=recipe.freeze_embeddings)
-    if keep is not None:
-        dropping.drop_blocks(learner, keep)
-    return learner, tokenizer
+    return learner if keep is None else dropping.drop_blocks(learner, keep)
 
 
 def encode(model, tokenizer, items: Sequence, max_length: int) -> batches.Encoded:
     """Items (text or pair, label) of a task as token ids."""
-    return batches.encode(
-        model, tokenizer, [text for text, _ in items], level="sentence", max_length=max_length
-    )
+    texts = [text for text, _ in items]
+    return batches.encode(model, tokenizer, texts, level="sentence", max_length=max_length)
 
 
-def fine_tuning(model, tokenizer, task: corpora.Task, recipe: Recipe, seed: int) -> Training:
-    """The training of a model with a head on a task, before its first update."""
+def fine_tuning(
+    model, tokenizer, task: corpora.Task, recipe: Recipe, seed: int, *, told: Sequence = ()
+) -> Training:
+    """The training of a model with a head on a task, before its first update.
+
+    ``told`` says where the weights come from, for the identity of the training.
+    """
     items = [item for part in recipe.parts for item in getattr(task, part)]
     target = targets(task, items)
 
@@ -76,42 +100,21 @@ def fine_tuning(model, tokenizer, task: corpora.Task, recipe: Recipe, seed: int)
         return loss(model(**inputs).logits, target[batch.where].to(model.device))
 
     encoded = encode(model, tokenizer, items, recipe.max_length)
-    options = {"recipe": recipe, "seed": seed, "told": target.tolist()}
+    for number in sorted(set(range(len(task.labels))) - set(target.tolist())):
+        encoded.notes[f"class {task.labels[number]!r} without an example"] = 1
+    options = {"recipe": recipe, "seed": seed, "told": [*told, *target.tolist()]}
     return Training(model, tokenizer, encoded, objective, **options)
 
 
 def train(
     model, tokenizer, task: corpora.Task, *, recipe: Recipe = RELEASED, seed: int = 0, **options
 ) -> dict:
-    """Fine-tune a model with its head, in place.
+    """Fine-tune a model with its head, in place; the account of the training.
 
-    Parameters
-    ----------
-    model, tokenizer
-        From :func:`lib.finetune.begin`: an encoder with a classification head.
-    task
-        Its ``train`` part, and others the recipe names, are trained on.
-    recipe, seed
-        Everything that is drawn follows from the seed.
-    options
-        ``checkpoint`` and ``progress`` of :func:`finish`.
-
-    Returns
-    -------
-    dict
-        As :func:`finish`; its ``notes`` also name classes without an example.
-
-    Raises
-    ------
-    BadInput, Diverged
-        As :func:`finish`, and if labels are unknown.
+    ``options`` are ``checkpoint`` and ``progress`` of :func:`lib.training.finish`, which says what
+    is raised.
     """
-    state = fine_tuning(model, tokenizer, task, recipe, seed)
-    account, present = finish(state, **options), set(state.told)
-    for number, label in enumerate(task.labels):
-        if number not in present:
-            account["notes"][f"class {label!r} without an example"] = 1
-    return account
+    return finish(fine_tuning(model, tokenizer, task, recipe, seed), **options)
 
 
 def predict(
@@ -157,26 +160,20 @@ def judged(task: corpora.Task, found: Tensor, items: Sequence) -> dict[str, floa
     return corpora.score(task, [task.labels[i] for i in found.argmax(dim=1).tolist()], labels)
 
 
-MARKS = "".join(map(chr, range(33, 127)))  # one printable character for each class or step
-RANGE = (-5.0, 5.0)  # of predicted numbers, told apart in 94 steps
-
-
-def marks(found: Tensor, classes: bool) -> str:
-    """Predictions (N, C) as text, one character an example: a class number, or a number's step."""
-    low, high = RANGE
-    steps = (found[:, 0].clamp(low, high) - low) / (high - low) * (len(MARKS) - 1)
-    numbers = found.argmax(dim=1) if classes else steps.round().int()
-    alphabet = "0123456789" if classes else MARKS
-    return "".join(alphabet[i] for i in numbers.tolist())
-
-
 def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> dict:
-    """Scores on the test part by name, ``dev`` those there, ``blocks`` and ``parameters``."""
+    """What a model scores on the test part, by name.
+
+    ``score`` is the task's own metric and ``constant`` the best of one constant answer; then all
+    metrics, ``predictions`` (:func:`lib.sampling.marks`), ``dev``, ``blocks`` and ``parameters``.
+    """
     length = {"max_length": recipe.max_length}
     found = predict(model, tokenizer, [text for text, _ in task.test], **length)
+    metrics = judged(task, found, task.test)
     return {
-        **judged(task, found, task.test),
-        "predictions": marks(found, bool(task.labels)),
+        "score": next(iter(metrics.values())),
+        "constant": corpora.constant(task),
+        **metrics,
+        "predictions": sampling.marks(found, bool(task.labels)),
         "dev": evaluate(model, tokenizer, task, task.dev, **length),
         "blocks": dropping.n_blocks(model),
         "parameters": encoders.n_parameters(model),
@@ -190,11 +187,13 @@ def run(
     keep: Sequence[int] | None = None,
     recipe: Recipe = RELEASED,
     seed: int = 0,
+    start: str = "pretrained",
     device=None,
-    checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> dict:
-    """Drop blocks of a pretrained model, fine-tune what is left, and score it.
+    """Drop blocks of a model, fine-tune what is left, and score it.
+
+    A run that was stopped goes on from its checkpoint, found by a digest of all that decides it.
 
     Parameters
     ----------
@@ -204,15 +203,115 @@ def run(
         From :func:`lib.corpora.load`.
     keep
         Blocks that stay; default all. From :func:`lib.dropping.blocks_to_keep`.
-    recipe, seed, device, checkpoint, progress
-        As for :func:`begin` and :func:`train`.
+    recipe, seed
+        Everything that is drawn follows from the seed.
+    start
+        What blocks are dropped from: the ``pretrained`` model with a fresh head, or the whole model
+        ``tuned`` by the same recipe and seed (:func:`tuned`).
 
     Returns
     -------
     dict
-        :func:`scores` of what was learned, and the account of :func:`train`.
+        :func:`scores` of what was learned, :meth:`lib.training.Training.account`, and ``keep``.
+
+    Raises
+    ------
+    BadInput, Diverged
+        For unknown labels or a start, and as :func:`lib.training.finish`.
     """
-    learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    options = {"recipe": recipe, "seed": seed, "checkpoint": checkpoint, "progress": progress}
-    account = train(learner, tokenizer, task, **options)
-    return scores(learner, tokenizer, task, recipe) | account
+    one_of("start", start, STARTS)
+    keep = None if keep is None else [int(block) for block in keep]
+    chosen = {"recipe": recipe, "seed": seed, "device": device}
+    if start == "tuned":
+        learner, tokenizer, _ = tuned(model, task, **chosen)
+        _cut(learner, keep, recipe)
+    else:
+        learner, tokenizer = begin(model, task, keep=keep, **chosen)
+    told = [encoders.digest(encoders.find(model)), keep, start]
+    state = fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
+    account = finish(state, cached(f"{state.identity}.safetensors"), progress)
+    return scores(learner, tokenizer, task, recipe) | account | {"keep": keep}
+
+
+def tuned(
+    model: str | Path, task: corpora.Task, *, recipe: Recipe = RELEASED, seed: int = 0, device=None
+) -> tuple:
+    """The whole model fine-tuned, its tokenizer, and the values of its :func:`run`.
+
+    It is trained once: its weights wait in the cache, under a digest of all that decides them.
+    """
+    learner, tokenizer = begin(model, task, recipe=recipe, seed=seed, device=device)
+    told = [encoders.digest(encoders.find(model)), None, "pretrained"]
+    state = fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
+    file = cached(f"tuned-{state.identity}.safetensors")
+    if file.exists():
+        state.words.put_back()
+        with safe_open(file, "pt") as stored:
+            for name, tensor in weights(learner).items():
+                tensor.copy_(stored.get_tensor(name))
+            return learner, tokenizer, json.loads(stored.metadata()["values"])
+    account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
+    values = scores(learner, tokenizer, task, recipe) | account | {"keep": None}
+    write_tensors(weights(learner), file, {"values": json.dumps(values)})
+    by_age = sorted(file.parent.glob("tuned-*.safetensors"), key=lambda f: f.stat().st_mtime)
+    for old in by_age[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return learner, tokenizer, values
+
+
+def compare(base, tuned, tokenizer, task: corpora.Task) -> dict[str, list[float]]:
+    """How alike the sentence vectors of each layer are before and after fine-tuning.
+
+    Returns
+    -------
+    dict
+        :func:`alike` of the vectors that a head reads, and under names that end in ``_mean`` of
+        means over all tokens; on at most :data:`COMPARED` sentences, which are kept in memory.
+        Cost: two passes of each model.
+    """
+    encoded, found = encode(tuned, tokenizer, task.train[:COMPARED], 128), {}
+    for token, suffix in (("head", ""), ("mean", "_mean")):
+        pair = [vectors(model, tokenizer, encoded, token) for model in (base, tuned)]
+        found |= {f"{name}{suffix}": line for name, line in alike(*pair).items()}
+    return found
+
+
+def vectors(model, tokenizer, encoded: batches.Encoded, token: str = "head") -> Tensor:
+    """Vectors of sentences in every layer (N, L, H), in the order given, on the model's device.
+
+    ``token`` is ``head`` for the token that a head reads (the first, XLNet's last), ``last``, or
+    ``mean`` for the mean over all tokens, special ones counted and padding not.
+    """
+    one_of("token", token, TOKENS)
+    ends = [np.array([len(ids) - 1]) for ids in encoded.ids]
+    begins = {"mean": [np.zeros(1, dtype=int)] * len(ends), "last": ends}
+    if token != "head":
+        encoded = replace(encoded, first=begins[token], last=ends)
+    shape = len(encoded.owner), activations.n_layers(model), model.config.hidden_size
+    found, pooling = torch.empty(shape, device=model.device), "mean" if token == "mean" else "last"
+    for rows, where in activations.stream(model, tokenizer, encoded, pooling=pooling):
+        found[where] = rows
+    return found
+
+
+def alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:
+    r"""How alike two tables of vectors (N, L, H) are, layer by layer.
+
+    Returns
+    -------
+    dict
+        Lists (L,): ``cosine``, the mean of :math:`\cos(x_{n,l}, y_{n,l})` over rows; ``centred``,
+        the same once each table's mean is taken off, and ``cka``, their linear CKA: both NaN where
+        all rows are the same.
+    """
+    width, cka = before.shape[2], []
+    for pair in torch.cat([before, after], dim=2).unbind(dim=1):
+        moments = Moments(2 * width, device=pair.device).update(pair)
+        cka.append(float(linear_cka(moments.scatter, [width, width])[0, 1]))
+    centred = [rows - rows.mean(dim=0) for rows in (before, after)]
+    found = {
+        name: functional.cosine_similarity(*pair, dim=-1).double().mean(dim=0)
+        for name, pair in (("cosine", (before, after)), ("centred", centred))
+    }
+    found["centred"][torch.tensor(cka).isnan().to(before.device)] = float("nan")
+    return {name: line.tolist() for name, line in found.items()} | {"cka": cka}

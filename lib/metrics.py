@@ -1,18 +1,17 @@
-"""Scores of predictions against labels: the metrics of GLUE, one table.
+"""Scores of predictions against labels: the metrics of GLUE, and what words alone would score.
 
-The last step of a probe or a fine-tuning run. Every function returns its numbers by name, the one
-that ranks runs first. None of them returns NaN: a prediction that says nothing scores 0.
+Every metric returns its numbers by name, the one that ranks runs first. None of them returns NaN:
+a prediction that says nothing scores 0.
 """
 
 import warnings
+from collections import Counter, defaultdict
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from lib.errors import BadInput
-
-__all__ = ["METRICS", "accuracy", "accuracy_and_f1", "f1", "matthews", "pearson_spearman"]
 
 
 def accuracy(predictions, labels) -> dict[str, float]:
@@ -22,11 +21,6 @@ def accuracy(predictions, labels) -> dict[str, float]:
     ----------
     predictions, labels : array-like of shape (N,)
         Class names or class numbers, the same kind in both.
-
-    Returns
-    -------
-    dict
-        ``accuracy``, between 0 and 1.
 
     Raises
     ------
@@ -43,25 +37,12 @@ def accuracy(predictions, labels) -> dict[str, float]:
 
 
 def f1(predictions, labels, *, positive=1) -> dict[str, float]:
-    """Harmonic mean of precision and recall of one class.
-
-    Parameters
-    ----------
-    predictions, labels : array-like of shape (N,)
-    positive
-        The class looked for: number 1, the second label of a task, unless said otherwise. Names
-        need it said; :func:`lib.corpora.score` does it from the task's labels.
-
-    Returns
-    -------
-    dict
-        ``f1``, between 0 and 1; 0 if the class is neither predicted nor present.
-    """
+    """Harmonic mean of precision and recall of the class ``positive``; 0 if it never occurs."""
     predictions, labels = _same_length(predictions, labels)
     if _is_text(labels) and not isinstance(positive, str):
         raise BadInput(f"f1 of named classes needs positive= one of {', '.join(np.unique(labels))}")
-    found, wanted = predictions == positive, labels == positive
-    return {"f1": float(f1_score(wanted, found, zero_division=0.0))}
+    score = f1_score(labels == positive, predictions == positive, zero_division=0.0)
+    return {"f1": float(score)}
 
 
 def accuracy_and_f1(predictions, labels, *, positive=1) -> dict[str, float]:
@@ -102,6 +83,41 @@ def pearson_spearman(predictions, labels) -> dict[str, float]:
     return {"corr": (pearson + spearman) / 2, "pearson": pearson, "spearman": spearman}
 
 
+METRICS = {
+    "accuracy": accuracy,
+    "f1": f1,
+    "accuracy_and_f1": accuracy_and_f1,
+    "matthews": matthews,
+    "pearson_spearman": pearson_spearman,
+}
+
+
+def fitting(classes) -> list[str]:
+    """Metrics that fit a head with these classes, the usual one first; no class means a number."""
+    if not len(classes):
+        return ["pearson_spearman"]
+    return ["accuracy", "matthews"] if len(classes) > 2 else list(METRICS)[:4]
+
+
+def word_majority(train, test) -> float:
+    """Accuracy of giving every word its commonest label: what a model without context scores.
+
+    Parameters
+    ----------
+    train, test
+        Lists of (words, labels). Case is ignored; an unknown word gets the commonest label.
+    """
+    seen = defaultdict(Counter)
+    for words, labels in train:
+        for word, label in zip(words, labels, strict=True):
+            seen[word.lower()][label] += 1
+    best = {word: max(counts, key=counts.get) for word, counts in seen.items()}
+    total = sum(seen.values(), Counter())
+    rare = max(total, key=total.get)
+    pairs = [pair for words, labels in test for pair in zip(words, labels, strict=True)]
+    return sum(best.get(word.lower(), rare) == label for word, label in pairs) / len(pairs)
+
+
 def _same_length(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays of shape (N,), or a sentence that says why not."""
     predictions, labels = np.asarray(predictions), np.asarray(labels)
@@ -117,12 +133,3 @@ def _same_length(predictions, labels) -> tuple[np.ndarray, np.ndarray]:
 
 def _is_text(values: np.ndarray) -> bool:
     return values.dtype.kind in "UO"
-
-
-METRICS = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "accuracy_and_f1": accuracy_and_f1,
-    "matthews": matthews,
-    "pearson_spearman": pearson_spearman,
-}

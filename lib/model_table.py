@@ -114,6 +114,9 @@ MINIATURES = {  # what this book can pretrain; those of a known digest lie in li
         parent="bert-mini-12",
         sha256="a8c952f7fe334f878a61e4115bf120e7543a69a2101c8a564b5df07f4d40b48d",
     ),
+    "gpt-mini-12": Model(
+        "GPT-mini", None, "gpt2", 12, "MIT", "next words, left to right; narrow, our own"
+    ),
 }
 MODELS = {
     "all-minilm-l6-v2": Model(

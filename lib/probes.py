@@ -4,14 +4,14 @@ Paper A asks for hundreds of probes on the same rows: every layer alone, every c
 candidate set of neurons. A probe here is a set of columns and a seed; all are trained in one pass
 over the rows, and what they share is read once (:mod:`lib.segments`).
 
-Memory: the rows once more where they are standardised or some columns are picked, four numbers for
-each weight, one batch.
+Memory: four numbers for each weight and one batch; the rows once more only where some columns are
+picked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,11 +19,36 @@ from torch import Tensor
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.probe_training import PROTOCOLS, Protocol, train
-from lib.segments import Layout, first_weights, forward, layout, unpacked
+from lib.segments import Layout, Table, first_weights, forward, layout, train, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
+PART = 512  # rows of a chunk whose squares are summed
 CONSTANT = 1e-6  # of its mean: a column that varies less is not stretched
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How probes are trained, as data; numbers are the released code's."""
+
+    standardise: bool  # columns to mean 0 and variance 1 over the training rows (P6)
+    shuffle: bool  # draw the batches anew in every epoch (P5)
+    squared: bool  # second penalty: the squared norm of the weights, or the norm itself (P7)
+    best: bool  # keep the epoch that scores best on dev, where dev is given, or the last one
+    epochs: int = 10
+    batch: int = 128
+    learning_rate: float = 1e-3
+    l1: float = 1e-5
+    l2: float = 1e-5
+
+    def penalised(self, penalty: float) -> Protocol:
+        """The same with another number for both penalties."""
+        return replace(self, l1=penalty, l2=penalty)
+
+
+PROTOCOLS = {
+    "official": Protocol(standardise=False, shuffle=False, squared=False, best=False),
+    "corrected": Protocol(standardise=True, shuffle=True, squared=True, best=True),
+}
 
 
 @dataclass(frozen=True)
@@ -78,27 +103,6 @@ class Probes:
         return _scores(self.predict(rows), _numbered(labels, self.classes), metric)
 
 
-def _answers(outputs: Tensor, classes: bool) -> Tensor:
-    """From (P, C, n) to (P, n): the class with the largest output, or the number itself."""
-    return outputs.argmax(dim=1) if classes else outputs[:, 0]
-
-
-def _numbered(labels: Sequence, classes: tuple) -> np.ndarray:
-    """Labels as class numbers, -1 for what is no class; numbers as they are."""
-    if not classes:
-        return np.asarray(labels, dtype=np.float32)
-    number = {label: i for i, label in enumerate(classes)}
-    return np.array([number.get(label, -1) for label in np.asarray(labels).tolist()])
-
-
-def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarray:
-    metric = metric or ("accuracy" if gold.dtype.kind == "i" else "pearson_spearman")
-    one_of("metric", metric, METRICS)
-    return np.array(
-        [next(iter(METRICS[metric](p, gold).values())) for p in predicted.cpu().numpy()]
-    )
-
-
 def fit_probes(
     rows: Tensor,
     labels: Sequence,
@@ -129,7 +133,7 @@ def fit_probes(
     columns
         Sets of columns, each a list of column numbers; default one set of all.
     protocol
-        Key of :data:`lib.probe_training.PROTOCOLS`, or one of your own.
+        Key of :data:`PROTOCOLS`, or one of your own.
     seeds
         Each draws other first weights.
     classes
@@ -160,16 +164,17 @@ def fit_probes(
     sets = _checked_sets(columns, _checked_rows(rows, labels))
     classes = _classes(labels, classes)
     where = layout(rows.shape[1], sets, len(seeds), len(classes) or 1).to(rows.device)
-    prepared, centre, scale = _prepared(rows, where.columns, protocol)
+    prepared = _picked(rows, where.columns).float()
+    scaling = _scaling(prepared, protocol)
     judge = None
     if dev and protocol.best:
-        held = (dev[0].to(prepared)[:, where.columns] - centre) / scale
+        held = (dev[0].to(prepared)[:, where.columns] - scaling[0]) / scaling[1]
         judge = _judge(held, _numbered(dev[1], classes), where, metric)
     flat = first_weights(where, sets, seeds).to(rows.device)
-    data = prepared, _target(labels, classes, rows.device)
-    flat, epoch = train(data, where, flat, protocol, judge=judge, order=order)
+    table = Table(prepared, _target(labels, classes, rows.device), *scaling)
+    flat, epoch = train(table, where, flat, protocol, judge=judge, order=order)
     whole = [rows.new_full((rows.shape[1],), fill, dtype=torch.float32) for fill in (0, 1)]
-    whole[0][where.columns], whole[1][where.columns] = centre, scale
+    whole[0][where.columns], whole[1][where.columns] = scaling
     return Probes(*unpacked(where, flat, rows.shape[1]), *whole, classes, epoch)
 
 
@@ -207,6 +212,14 @@ def _classes(labels: Sequence, classes: Sequence | None) -> tuple:
     return classes
 
 
+def _numbered(labels: Sequence, classes: tuple) -> np.ndarray:
+    """Labels as class numbers, -1 for what is no class; numbers as they are."""
+    if not classes:
+        return np.asarray(labels, dtype=np.float32)
+    number = {label: i for i, label in enumerate(classes)}
+    return np.array([number.get(label, -1) for label in np.asarray(labels).tolist()])
+
+
 def _target(labels: Sequence, classes: tuple, device) -> Tensor:
     """What outputs are compared with: one-hot columns (C, N), or numbers (1, N)."""
     numbers = torch.from_numpy(_numbered(labels, classes)).to(device)
@@ -215,26 +228,39 @@ def _target(labels: Sequence, classes: tuple, device) -> Tensor:
     return torch.nn.functional.one_hot(numbers, len(classes)).T.float()
 
 
-def _prepared(rows: Tensor, columns: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor, Tensor]:
-    """The columns used, in the order of the segments, with what was taken and divided by."""
-    chosen = _picked(rows, columns).float()
-    centre = chosen.mean(dim=0)
+def _picked(rows: Tensor, columns: Tensor) -> Tensor:
+    """Some columns in an order; the rows themselves where these are all of them."""
+    if torch.equal(columns, torch.arange(rows.shape[1], device=columns.device)):
+        return rows
+    return rows.gather(1, columns.expand(len(rows), -1))  # on a CPU half the time of an index
+
+
+def _scaling(rows: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (over N) of every column; 0 and 1 where rows stay raw."""
+    centre = rows.mean(dim=0)
     if not centre.isfinite().all():
         raise BadInput("rows hold NaN or infinity; none is valid")
     if not protocol.standardise:
-        return chosen, torch.zeros_like(centre), torch.ones_like(centre)
-    chosen = chosen - centre if chosen is rows else chosen.sub_(centre)
-    scale = torch.linalg.vector_norm(chosen, dim=0).div_(len(chosen) ** 0.5)
+        return torch.zeros_like(centre), torch.ones_like(centre)
+    square = torch.zeros_like(centre)
+    for part in rows.split(PART):
+        square += (part - centre).square_().sum(dim=0)
+    scale = square.div_(len(rows)).sqrt_()
     scale[scale <= CONSTANT * centre.abs()] = 1
-    return chosen.div_(scale), centre, scale
+    return centre, scale
 
 
-def _picked(rows: Tensor, columns: Tensor) -> Tensor:
-    """Some columns in an order; the rows themselves where these are all of them."""
-    every = torch.arange(rows.shape[1], device=columns.device)
-    if torch.equal(columns, every):
-        return rows
-    return rows.gather(1, columns.expand(len(rows), -1))  # on a CPU half the time of an index
+def _answers(outputs: Tensor, classes: bool) -> Tensor:
+    """From (P, C, n) to (P, n): the class with the largest output, or the number itself."""
+    return outputs.argmax(dim=1) if classes else outputs[:, 0]
+
+
+def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarray:
+    metric = metric or ("accuracy" if gold.dtype.kind == "i" else "pearson_spearman")
+    one_of("metric", metric, METRICS)
+    return np.array(
+        [next(iter(METRICS[metric](p, gold).values())) for p in predicted.cpu().numpy()]
+    )
 
 
 def _judge(held: Tensor, gold: np.ndarray, where: Layout, metric: str | None):

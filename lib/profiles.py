@@ -14,14 +14,14 @@ from pathlib import Path
 
 import yaml
 
-from lib import activations, corpora, dropping, encoders, probe_training
+from lib import activations, corpora, dropping, encoders
 from lib.errors import BadInput, one_of, within
 from lib.grids import AFFECTS, SOURCES, WEIGHTS, Profile
 
 ORDERS = ("shuffled", "first")
 TEXTS = tuple(name for name, task in corpora.TASKS.items() if task.kind in ("tagging", "text"))
-GLUE = tuple(name for name, task in corpora.TASKS.items() if task.kind in ("sentence", "pair"))
-LABELLED = tuple(name for name, task in corpora.TASKS.items() if task.kind != "text")
+LABELLED = tuple(name for name, task in corpora.TASKS.items() if task.metric)
+GLUE = tuple(name for name in LABELLED if corpora.TASKS[name].kind != "tagging")
 
 PROBED_TASKS = ("pos", "sem", "ccg", "chunk", "rte", "mrpc", "stsb", "cola", "sst2", "qnli")
 PROBED_TASKS += ("mnli", "qqp")  # CoLA is ours, the others are paper A's
@@ -115,7 +115,7 @@ CHECKS = {  # of one value; a field that holds a tuple is checked value by value
     "thresholds": _within("threshold", 0, 1, (int, float)),
     "probed": lambda value: one_of("task", value, LABELLED),
     "probed_words": _within("probed_words", 10, 100_000_000),
-    "protocol": lambda value: one_of("protocol", value, probe_training.PROTOCOLS),
+    "protocol": lambda value: one_of("protocol", value.PROTOCOLS),
     "layer_tolerances": _within("tolerance", 0, 99, (int, float)),
     "neuron_tolerance": _within("tolerance", 0, 99, (int, float)),
     "cluster_threshold": _within("threshold", 0, 1, (int, float)),

@@ -18,7 +18,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -257,6 +257,7 @@ def provenance(settings: Settings, cell: dict) -> dict:
     }
 
 
+@cache
 def commit() -> str:
     """Commit of the code, marked where the tree differs from it; ``unknown`` outside git."""
 

@@ -1,22 +1,30 @@
-"""Many small linear maps over one table of rows, as few products.
+"""Many small linear maps over one table of rows, trained together in as few products.
 
-What :mod:`lib.probes` trains. Columns that the same probes use form a *segment*; the weights of a
-segment are one matrix, and all matrices lie in one flat vector, so that an optimiser takes one step
-for all. Sets of columns that are nested in one another, or disjoint, cost the sum of their sizes
+What :mod:`lib.probes` runs. Columns that the same probes use form a *segment*; the weights of a
+segment are one matrix, and all matrices lie in one flat vector, so that Adam takes one step for
+all. Sets of columns that are nested in one another, or disjoint, cost the sum of their sizes
 and little more: small segments are joined, as a product of a few columns costs as much as one of
 many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+
+if TYPE_CHECKING:
+    from lib.probes import Protocol
 
 Parts = tuple[list[Tensor], Tensor]  # views of a flat vector: see Layout.parts
+Weights = tuple[Tensor, Parts]  # all of them as one vector, and as such views
+SMALLEST = torch.finfo(torch.float32).tiny
 SPARE = 1 << 14  # weights that may stay 0 so that columns of unlike sets share a product
 
 
@@ -193,3 +201,114 @@ def unpacked(where: Layout, flat: Tensor, width: int) -> tuple[Tensor, Tensor]:
         block = part.view(-1, where.outputs, part.shape[1])
         weights[segment.probes][:, :, where.columns[segment.span]] = block
     return weights, bias
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is trained on: rows (N, D') in the order of the segments, and what is wanted (C, N).
+
+    ``centre`` and ``scale`` (D',) are taken from a batch when it is read, so that the rows
+    themselves are never copied.
+    """
+
+    rows: Tensor
+    target: Tensor
+    centre: Tensor
+    scale: Tensor
+
+    def batches(self, protocol: Protocol, order: int, epoch: int) -> Iterator:
+        """Batches of an epoch, prepared: consecutive rows, or rows in a drawn order.
+
+        A batch is overwritten by the next one: it stays in the processor's cache.
+        """
+        count, size = len(self.rows), protocol.batch
+        if not (protocol.shuffle or protocol.standardise):
+            yield from zip(self.rows.split(size), self.target.split(size, dim=1), strict=True)
+            return
+        drawn = np.arange(count)
+        if protocol.shuffle:
+            drawn = np.random.default_rng([order, epoch]).permutation(count)
+        room = self.rows.new_empty(min(size, count), self.rows.shape[1])
+        for part in torch.from_numpy(drawn).to(self.rows.device).split(size):
+            batch = torch.index_select(self.rows, 0, part, out=room[: len(part)])
+            if protocol.standardise:
+                batch.sub_(self.centre).div_(self.scale)
+            yield batch, self.target[:, part]
+
+
+def _penalty(where: Layout, weights: Weights, grads: Weights, protocol: Protocol) -> None:
+    """Add the gradient of the elastic net; at weights of zero that of the plain norm is 0."""
+    flat, into = weights[0], grads[0]
+    into.add_(flat.sign(), alpha=protocol.l1)
+    if protocol.squared:
+        into.add_(flat, alpha=2 * protocol.l2)
+    else:
+        length = norms(where, weights[1]).clamp_min_(SMALLEST)
+        add_scaled(where, weights[1], length.reciprocal_().mul_(protocol.l2), grads[1])
+
+
+def _above(out: Tensor, wanted: Tensor) -> Tensor:
+    """Gradient of the mean loss over a batch, from outputs (P, C, n) and targets (C, n)."""
+    count = out.shape[2]
+    if out.shape[1] == 1:
+        return out.sub_(wanted).mul_(2 / count)
+    return out.softmax(dim=1).sub_(wanted).mul_(1 / count)
+
+
+def _adam(flat: Tensor, rate: float) -> Callable[[], None]:
+    """Adam's step over one vector: torch's own, without what its optimiser class does around it."""
+    sums, squares = torch.zeros_like(flat), torch.zeros_like(flat)
+    count = torch.zeros((), device=flat.device)
+    state = [flat], [flat.grad], [sums], [squares], [], [count]
+    options = {"lr": rate, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
+    return partial(adam, *state, fused=True, amsgrad=False, maximize=False, **options)
+
+
+@torch.no_grad()
+def train(
+    table: Table,
+    where: Layout,
+    flat: Tensor,
+    protocol: Protocol,
+    *,
+    judge: Callable[[Tensor], np.ndarray] | None,
+    order: int,
+) -> tuple[Tensor, np.ndarray]:
+    """Adam over all weights at once.
+
+    Parameters
+    ----------
+    flat
+        First weights and bias; trained in place.
+    judge
+        Gives the score of every probe (P,); the epoch that scores best is kept, else the last.
+    order
+        Draws the batches.
+
+    Returns
+    -------
+    flat : Tensor
+        The weights kept.
+    epoch : ndarray of shape (P,)
+        Of each probe, from 1.
+    """
+    flat.grad = torch.zeros_like(flat)
+    step = _adam(flat, protocol.learning_rate)
+    parts, grads = where.parts(flat), where.parts(flat.grad)
+    weights, slopes = flat[: where.weights], flat.grad[: where.weights]
+    best, kept = np.full(where.probes, -np.inf), flat
+    epochs = np.full(where.probes, protocol.epochs)
+    for epoch in range(protocol.epochs):
+        for batch, wanted in table.batches(protocol, order, epoch):
+            above = _above(forward(batch, where, parts), wanted)
+            backward(batch, where, above, grads)
+            if where.free is not None:
+                slopes.mul_(where.free)
+            _penalty(where, (weights, parts), (slopes, grads), protocol)
+            step()
+        if judge:
+            scores = judge(flat)
+            better = scores > best
+            best[better], epochs[better] = scores[better], epoch + 1
+            kept = torch.where(torch.from_numpy(better).to(flat.device)[where.owner], flat, kept)
+    return kept, epochs

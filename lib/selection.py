@@ -1,14 +1,14 @@
 r"""Which layers and neurons a probe needs: the choices of paper A, from scores and weights.
 
 Neurons are ranked by how much of a class's weight they carry, the smallest sufficient set is found
-on a grid of sizes or by bisection, and the pipeline of the paper narrows step by step: a layer
+on a grid of sizes, and the pipeline of the paper narrows step by step: a layer
 selector (LS), one neuron per cluster (CC), and feature selection (FS). Every result names neurons
 by their global number, ``l * H + h``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def _first_of_equals(ranked: Tensor) -> Tensor:
 
 
 def rank_neurons(
-    weights: Tensor, *, protocol: str = "exact", stride: int = STRIDE
+    weights: Tensor | np.ndarray, *, protocol: str = "exact", stride: int = STRIDE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Order neurons by their weight in a probe, the most important first.
 
@@ -59,7 +59,7 @@ def rank_neurons(
 
     Parameters
     ----------
-    weights : Tensor of shape (C, D)
+    weights : Tensor or array of shape (C, D)
         Of one probe; only their size counts.
     protocol
         ``exact`` orders by :func:`shares`. ``official`` takes them in ``stride`` steps, as the
@@ -87,6 +87,7 @@ def rank_neurons(
     ([2, 0, 1], [0.0, 501.0, 834.0])
     """
     one_of("protocol", protocol, ("exact", "official"))
+    weights = torch.as_tensor(weights)
     if weights.ndim != 2 or not weights.isfinite().all():
         raise BadInput(f"weights of shape {tuple(weights.shape)} are not (C, D), or not finite")
     exact = shares(weights).cpu().numpy()
@@ -139,46 +140,29 @@ def sizes(total: int, available: int, *, per_mille: Sequence[int] = PER_MILLE) -
 
 
 def smallest_set(
-    score: Callable[[list[int]], Sequence[float]], candidates: Sequence[int], base: float, tolerance
-) -> tuple[int | None, dict[int, float]]:
+    candidates: Sequence[int], scores: Sequence[float], base: float, tolerance: float
+) -> int | None:
     """Smallest candidate size whose score is within a tolerance of the base.
 
     Parameters
     ----------
-    score
-        Function from sizes to the scores of probes trained on the first so many neurons.
-    candidates
-        Sizes, ascending; all are scored together.
+    candidates, scores
+        Sizes, ascending, and what probes on the first so many neurons score.
     base, tolerance
         As the oracle of :func:`select_layer`.
 
     Returns
     -------
-    size
+    int or None
         None where no candidate is enough: then all neurons are needed.
-    scores
-        Of every size.
+
+    Examples
+    --------
+    >>> smallest_set([10, 50, 100], [0.7, 0.9, 0.8], base=0.9, tolerance=1)
+    50
     """
-    found = dict(zip(candidates, map(float, score(list(candidates))), strict=True))
-    enough = (size for size, value in found.items() if value > base * (1 - tolerance / 100))
-    return next(enough, None), found
-
-
-def bisected(
-    score: Callable[[list[int]], Sequence[float]], most: int, base: float, tolerance: float
-) -> tuple[int, dict[int, float]]:
-    """As :func:`smallest_set` between the sizes of a grid: halve the interval, one probe a step.
-
-    Scores need not rise with size; what is found is a size that is enough, below which its
-    neighbour on the way was not.
-    """
-    low, high, found = 0, most, {}
-    while high - low > 1:
-        middle = (low + high) // 2
-        found[middle] = float(score([middle])[0])
-        enough = found[middle] > base * (1 - tolerance / 100)
-        low, high = (low, middle) if enough else (middle, high)
-    return high, found
+    pairs = zip(candidates, scores, strict=True)
+    return next((size for size, score in pairs if score > base * (1 - tolerance / 100)), None)
 
 
 def representatives(

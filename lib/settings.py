@@ -47,7 +47,7 @@ def _trained(values: tuple) -> tuple:
     return values
 
 
-def _listed(value):
+def listed(value):
     """A list, also one that papermill's ``-p`` passed as text."""
     if isinstance(value, str) and value.strip().startswith("["):
         try:
@@ -59,7 +59,7 @@ def _listed(value):
 
 def _some(kind):
     """Type of a list of at least one value, none of them twice."""
-    checks = BeforeValidator(_listed), Field(min_length=1), AfterValidator(_once)
+    checks = BeforeValidator(listed), Field(min_length=1), AfterValidator(_once)
     return Annotated[(tuple[kind, ...], *checks)]
 
 
@@ -101,6 +101,7 @@ class Settings(BaseModel):
     pooling: Literal["last", "first", "mean"] = "last"  # piece that a word's vector is read from
     thresholds: _some(Share) = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of 1 - |r|
     protocol: Literal["corrected", "official"] = "corrected"  # of probes and of the ranking
+    penalties: _some(Part) = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3)  # of the probe that ranks neurons
     layer_tolerances: _some(Percent) = (1, 2, 3)  # of the oracle that the layer selector may lose
     neuron_tolerance: Percent = 1  # that the feature selector may lose
     cluster_threshold: Share = 0.3  # at which one neuron per cluster is kept
@@ -191,7 +192,7 @@ def of(
     try:
         settings = Settings(**about, **values)
     except ValidationError as error:
-        raise BadInput(_sentence(error)) from None
+        raise BadInput(sentence(error)) from None
     for task in settings.tasks:
         if kinds and corpora.TASKS[task].kind not in kinds:
             valid = [name for name, info in corpora.TASKS.items() if info.kind in kinds]
@@ -199,7 +200,7 @@ def of(
     return settings
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
     """The first fault in one sentence."""
     first = error.errors()[0]
     name, value = first["loc"][0], first["input"]

@@ -18,7 +18,7 @@ PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
 CLEAR = 5.0  # points: a task is learned if the score is so far above what needs no model
 SIZE = (6.4, 3.6)  # inches, of a figure with one panel
-COLOURS = [sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3, 4, 5, 7, 9)]
+COLOURS = [sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3, 4, 5, 9)]
 MARKERS = "osD^vPX*"
 GREY = "0.55"  # published numbers
 WORDS = ("reproduced", "not reproduced", "too little data", "not testable here")
@@ -30,7 +30,6 @@ sns.set_theme(
     rc={
         "figure.dpi": 140,
         "figure.figsize": SIZE,
-        "figure.constrained_layout.use": True,
         "axes.grid": True,
         "grid.alpha": 0.3,
         "axes.spines.right": False,
@@ -69,7 +68,8 @@ def markers(names: Iterable[str]) -> dict[str, str]:
 def titled(frame: pd.DataFrame, data: str | None = None) -> pd.DataFrame:
     """Models and tasks by their titles; a generated task says so where ``data`` is embedded."""
     titles = {"model": encoders.title, "task": lambda name: corpora.title(name, data)}
-    return frame.assign(**{c: frame[c].map(titles[c]) for c in titles if c in frame})
+    known = [column for column in titles if column in frame]
+    return frame.assign(**{c: frame[c].map(titles[c], na_action="ignore") for c in known})
 
 
 def pm(values: Sequence[float], digits: int = 1) -> str:
@@ -101,6 +101,56 @@ def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
         body = body.replace(f"<td>{word}", f'<td class="verdict {word.split()[0]}">{word}')
     head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
     return HTML(f"{head}<tbody>{body}")
+
+
+# ---- losses of smaller models ----------------------------------------------------------------
+
+# Tasks of the averages of paper B's first version; others are this book's extras.
+AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
+WHOLE = ["model", "task", "seed"]  # runs that share a whole model
+
+
+def losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every run next to the whole model (``k`` = 0) of its seed; runs without one are left out.
+
+    Returns
+    -------
+    DataFrame
+        The runs with ``loss`` (points: 100 times the whole score less this one), ``kept`` (share of
+        the whole score), ``way`` (share of the way from the constant answer to the whole score),
+        ``share`` of the blocks dropped, ``whole`` (points), and ``learned``: whether the whole
+        model is more than :data:`CLEAR` points above the constant answer, averaged over seeds.
+    """
+    whole = runs[runs["k"] == 0].set_index(WHOLE)
+    known = pd.DataFrame({"whole": 100 * whole["score"], "total": whole["blocks"]})
+    clear = 100 * (whole["score"] - whole["constant"])
+    learned = clear.groupby(["model", "task"]).mean().gt(CLEAR).rename("learned")
+    found = runs.join(known, on=WHOLE, how="inner").join(learned, on=["model", "task"])
+    floor = 100 * found["constant"]
+    return found.assign(
+        loss=found["whole"] - 100 * found["score"],
+        kept=100 * found["score"] / found["whole"],
+        way=(100 * found["score"] - floor) / (found["whole"] - floor),
+        share=found["k"] / found["total"],
+    )
+
+
+def averaged(found: pd.DataFrame, cuts: int | None = None) -> pd.DataFrame:
+    """The rows that averages over tasks are made of.
+
+    Tasks that the whole model learned, of the papers' averages where there are any of them; with
+    ``cuts`` only models, tasks and seeds for which so many runs are finished, so that all
+    strategies are compared on the same runs.
+    """
+    rows = found[found["learned"]]
+    rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
+    return rows if cuts is None else rows[rows.groupby(WHOLE)["k"].transform("size") >= cuts]
+
+
+def sampling_error(score: float, n: int) -> float:
+    """Standard error of an accuracy (points) on ``n`` test examples: the binomial formula."""
+    share = score / 100
+    return 100 * float(np.sqrt(max(share * (1 - share), 0) / n))
 
 
 # ---- verdicts ---------------------------------------------------------------------------------
@@ -187,15 +237,48 @@ def _names(runs: pd.DataFrame, column: str) -> list[str]:
 
 
 def provenance(runs: pd.DataFrame) -> HTML:
-    """What made the records of a page: one row per model, text, device and commit."""
+    """What made the records of a page: one row per model and task."""
     made = pd.json_normalize(runs.attrs["made"]).reindex(
         columns=["model", "task", "source", "device", "versions.torch", "commit", "seconds"]
     )
-    made["model"] = made["model"].map(encoders.title, na_action="ignore")
-    keys = list(made.columns[:-1])
-    summed = made.fillna({key: MISSING for key in keys}).groupby(keys, sort=False)["seconds"]
-    shown = summed.agg(runs="size", seconds="sum").reset_index()
-    return table(shown.rename(columns={"versions.torch": "torch"}).set_index("model"), digits=0)
+    made = titled(made.rename(columns={"versions.torch": "torch"}).fillna({"source": MISSING}))
+    joined = {name: _joined for name in ("source", "device", "torch", "commit")}
+    rows = made.groupby(["model", "task"], sort=False, dropna=False).agg(
+        {"seconds": ["size", "sum"]} | joined
+    )
+    rows.columns = ["runs", "minutes", "text from", "device", "torch", "commit"]
+    return table(rows.assign(minutes=rows["minutes"] / 60), "What made these numbers.")
+
+
+def _joined(values: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def legend_above(plot, columns: int = 3) -> None:
+    """Put the legend of a seaborn grid above its panels, where a phone shows it too."""
+    sns.move_legend(
+        plot, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, title=None, frameon=False
+    )
+
+
+def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
+    """Real or generated text, models, tasks and seeds of a page, for its top."""
+    kinds = sorted({text_kind(name, settings.data) for name in _names(runs, "task")})
+    counts = {name: runs[name].nunique() for name in ("model", "task", "seed") if name in runs}
+    models = ", ".join(encoders.title(name) for name in _names(runs, "model")[:2])
+    told = [models if counts["model"] < 3 else f"{counts['model']} models"]
+    told.append(f"{counts['task']} task{'s' * (counts['task'] > 1)}")
+    told.append("single run" if counts.get("seed", 1) == 1 else f"{counts['seed']} seeds")
+    spans = [f'<span class="badge {kind}">{kind} text</span>' for kind in kinds]
+    spans += [f'<span class="badge">{word}</span>' for word in told]
+    return HTML(f'<p class="badges">{" ".join(spans)}</p>')
+
+
+def rerun(settings: Settings, notebook: str) -> HTML:
+    """The papermill line that runs a page again as it is shown."""
+    return HTML(
+        f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb -p profile {settings.profile}</pre>"
+    )
 
 
 def show(figure: plt.Figure | None = None) -> plt.Figure:

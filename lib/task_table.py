@@ -9,9 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from lib import files
-
-__all__ = ["TASKS", "TaskInfo", "official_split"]
+from lib import archive, readers, sources
 
 
 @dataclass(frozen=True)
@@ -24,23 +22,25 @@ class TaskInfo:
         Key in :data:`TASKS`; the name in prose.
     kind
         ``tagging``: items (words, tags); ``sentence``: (sentence, label); ``pair``: ((a, b),
-        label); ``text``: (words, None).
+        label); without labels ``text``: (words, None), and ``sentences``: (sentence, None).
     metric
-        Key in :data:`~lib.metrics.METRICS`; empty for text.
+        Key in :data:`~lib.metrics.METRICS`; empty for text without labels.
     labels
         Canonical labels in the Hub's order; empty where they are collected from train (tagging),
-        or are numbers from 0 to 5 (stsb), or there are none (text).
-    folder, parts, read, split
-        Folder below a data root, its files, the reader of one file, and what makes train, dev and
-        test of them.
+        are numbers (``valence`` from -4 to 4, ``stsb`` from 0 to 5), or do not exist.
+    own
+        The source that needs neither files nor Hub: ``embedded`` (the generated treebank),
+        ``archive`` (:mod:`lib.archive`), or none.
+    read
+        Reader: of one file of a data root, or of the whole task in the archive.
+    folder, parts, split
+        Folder below a data root, its files, and what makes train, dev and test of them.
     hub
         Columns of text in ``nyu-mll/glue``; empty if the task is not there.
-    embedded
-        What stands for the task when no data is at hand; empty if nothing does.
     standing
-        What the papers used, where the files are something else or another selection.
+        What the papers used, where the text is something else or another selection.
     licence
-        As stated by the source of the files.
+        As stated by the source of the text.
     """
 
     name: str
@@ -48,20 +48,19 @@ class TaskInfo:
     kind: str
     metric: str = ""
     labels: tuple[str, ...] = ()
+    own: str = ""
+    read: Callable | None = None
     folder: str = ""
     parts: tuple[str, ...] = ()
-    read: Callable | None = None
     split: Callable | None = None
     hub: tuple[str, ...] = ()
-    embedded: str = "treebank"
     standing: str = ""
     licence: str = "none stated"
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Which of ``embedded``, ``folder`` and ``hub`` the task can be loaded from."""
-        has = {"embedded": self.embedded, "folder": self.folder, "hub": self.hub}
-        return tuple(name for name, there in has.items() if there)
+        """Where the task can be loaded from: ``embedded``, ``archive``, ``folder``, ``hub``."""
+        return tuple(filter(None, (self.own, self.folder and "folder", self.hub and "hub")))
 
 
 def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,15 +68,6 @@ def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
 
     The legacy generator with seed 7361 shuffles ``0 .. n-1`` in place; the first ``int(0.9 n)`` are
     train. Not stratified. NumPy's global random state is not touched.
-
-    Parameters
-    ----------
-    n
-        Number of rows.
-
-    Returns
-    -------
-    train, dev : ndarray of int
 
     Examples
     --------
@@ -92,7 +82,7 @@ def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _glue_split(train, dev):
-    """Cut official train by :func:`official_split`; test on official dev, as paper A does."""
+    """Official train cut by :func:`official_split`; test on official dev, as paper A does."""
     return *([train[i] for i in rows] for rows in official_split(len(train))), dev
 
 
@@ -103,40 +93,21 @@ def _tail_split(train, test):
 
 
 def _half_split(valid, test):
-    """The first file as train; the second one's first half as dev, the other half as test."""
+    """The first file as train; the second one's halves as dev and test."""
     return valid, test[: len(test) // 2], test[len(test) // 2 :]
 
 
 def _given_split(*parts):
-    """The parts as they come: train, dev, test."""
     return parts
 
 
-def _page_split(pages):
-    """Whole pages, in order, each to the part that most lacks sentences: 80, 10 and 10 %."""
-    parts, shares = ([], [], []), (0.8, 0.1, 0.1)
-    for page in pages:
-        min(zip(parts, shares, strict=True), key=lambda p: len(p[0]) / p[1])[0].extend(page)
-    return parts
-
-
-def _glue(name, title, texts, label, hub, *, names, dev="dev.tsv", short_rows=False, **more):  # noqa: PLR0917
+def _glue(name, title, texts, label, hub, names, *, dev="dev.tsv", short_rows=False, **more):  # noqa: PLR0917
     """One entry of GLUE: columns of its files, columns on the Hub, raw to canonical labels."""
-    defaults = {
-        "kind": "pair" if len(texts) == 2 else "sentence",
-        "metric": "accuracy",
-        "labels": tuple(label for label in names.values() if label),
-    }
-    return TaskInfo(
-        name,
-        title,
-        **defaults | more,
-        folder=title,
-        parts=("train.tsv", dev),
-        read=partial(files.table, texts=texts, label=label, names=names, short_rows=short_rows),
-        split=_glue_split,
-        hub=hub,
-    )
+    read = partial(readers.table, texts=texts, label=label, names=names, short_rows=short_rows)
+    usual = {"metric": "accuracy", "own": "embedded", "folder": title, "split": _glue_split}
+    usual |= {"labels": tuple(filter(None, names.values())), "parts": ("train.tsv", dev)}
+    kind = "pair" if len(texts) == 2 else "sentence"
+    return TaskInfo(name, title, kind, read=read, hub=hub, **usual | more)
 
 
 def _numbered(*names) -> dict[str, str]:
@@ -147,92 +118,93 @@ def _itself(*names) -> dict[str, str]:
     return {name: name for name in names}
 
 
-_PAIR = ("sentence1", "sentence2")
-_QUESTIONS = ("question1", "question2")
-_UD = tuple(f"en_ewt-ud-{part}.conllu" for part in ("train", "dev", "test"))
-_PMB = ("train.conll", "dev.conll", "test.conll")
-_pmb = partial(files.columns, word=0, width=7, comments=("# ", "###"))
+_tagging = partial(TaskInfo, kind="tagging", metric="accuracy", own="embedded")
+_pmb = partial(readers.columns, word=0, width=7, comments=("# ", "###"))
+_gold = {"folder": "pmb", "parts": ("train.conll", "dev.conll", "test.conll")}
+_gold |= {"split": _given_split, "licence": "not stated with the files"}
+_PAIR, _QUESTIONS = ("sentence1", "sentence2"), ("question1", "question2")
+_rated = partial(TaskInfo, own="archive", licence="MIT", standing="not in the papers")
+
+_TEXTS = (
+    ("movies", "Movie reviews", "movie"),
+    ("editorials", "Editorials", "editorial"),
+    ("tweets", "Tweets", "tweet"),
+)
 
 _ENTRIES = (
-    TaskInfo(
-        "pos", "POS tagging", "tagging", "accuracy",
-        folder="ud_ewt", parts=_UD, split=_given_split,
-        read=partial(
-            files.columns, word=1, tag=4, width=10, comments=("#",), skip=files.conllu_extra
-        ),
-        standing="XPOS of UD English EWT for the Penn Treebank (LDC)",
-        licence="CC BY-SA 4.0",
+    _tagging(
+        "pos", "POS tagging", folder="ud_ewt", split=_given_split,
+        parts=tuple(f"en_ewt-ud-{part}.conllu" for part in ("train", "dev", "test")),
+        read=partial(readers.columns, word=1, tag=4, width=10, comments=("#",), numbered=True),
+        standing="XPOS of UD English EWT for the Penn Treebank (LDC)", licence="CC BY-SA 4.0",
     ),
-    TaskInfo(
-        "chunk", "Chunking", "tagging", "accuracy",
-        folder="conll2000", parts=("train.txt", "test.txt"), split=_tail_split,
-        read=partial(files.columns, word=0, tag=2, width=3, separator=None),
+    _tagging(
+        "chunk", "Chunking", folder="conll2000", parts=("train.txt", "test.txt"),
+        split=_tail_split, read=partial(readers.columns, word=0, tag=2, width=3, separator=None),
         standing="CoNLL-2000 as in the papers; it has no dev part, the last tenth of train is ours",
         licence="none stated (text of the Wall Street Journal)",
     ),
-    TaskInfo(
-        "ccg", "CCG supertagging", "tagging", "accuracy",
-        folder="pmb", parts=_PMB, split=_given_split,
-        read=partial(_pmb, tag=4, units=files.keep_unit),
+    _tagging(
+        "ccg", "CCG supertagging", read=partial(_pmb, tag=4, units=readers.keep_unit), **_gold,
         standing="categories of the Parallel Meaning Bank 4.0.0 for CCGbank (LDC)",
-        licence="not stated with the files",
     ),
-    TaskInfo(
-        "sem", "Semantic tagging", "tagging", "accuracy",
-        folder="pmb", parts=_PMB, split=_given_split,
-        read=partial(_pmb, tag=3, units=files.repeat_tag),
+    _tagging(
+        "sem", "Semantic tagging", read=partial(_pmb, tag=3, units=readers.repeat_tag), **_gold,
         standing="gold part of the Parallel Meaning Bank 4.0.0; units such as New~York are split",
-        licence="not stated with the files",
     ),
     _glue(
         "sst2", "SST-2", ("sentence",), "label", ("sentence",),
-        names=_numbered("negative", "positive"),
+        _numbered("negative", "positive"),
     ),
     _glue(  # no header: source, label, original mark, sentence
-        "cola", "CoLA", (3,), 1, ("sentence",),
-        names=_numbered("unacceptable", "acceptable"), metric="matthews",
+        "cola", "CoLA", (3,), 1, ("sentence",), _numbered("unacceptable", "acceptable"),
+        metric="matthews",
     ),
     _glue(
         "mrpc", "MRPC", ("#1 String", "#2 String"), "Quality", _PAIR,
-        names=_numbered("not_equivalent", "equivalent"), metric="accuracy_and_f1",
+        _numbered("not_equivalent", "equivalent"), metric="accuracy_and_f1",
     ),
     _glue(
-        "qqp", "QQP", _QUESTIONS, "is_duplicate", _QUESTIONS, short_rows=True,
-        names=_numbered("not_duplicate", "duplicate"), metric="accuracy_and_f1",
+        "qqp", "QQP", _QUESTIONS, "is_duplicate", _QUESTIONS,
+        _numbered("not_duplicate", "duplicate"), metric="accuracy_and_f1", short_rows=True,
     ),
-    _glue("stsb", "STS-B", _PAIR, "score", _PAIR, names={}, metric="pearson_spearman"),
+    _glue("stsb", "STS-B", _PAIR, "score", _PAIR, {}, metric="pearson_spearman"),
     _glue(
-        "mnli", "MNLI", _PAIR, "gold_label", ("premise", "hypothesis"), dev="dev_matched.tsv",
-        names=_itself("entailment", "neutral", "contradiction") | {"-": None},
+        "mnli", "MNLI", _PAIR, "gold_label", ("premise", "hypothesis"),
+        _itself("entailment", "neutral", "contradiction") | {"-": None}, dev="dev_matched.tsv",
         standing="tested on the matched part of dev, as in paper A",
     ),
     _glue(
         "qnli", "QNLI", ("question", "sentence"), "label", ("question", "sentence"),
-        names=_itself("entailment", "not_entailment"),
+        _itself("entailment", "not_entailment"),
     ),
-    _glue(
-        "rte", "RTE", _PAIR, "label", _PAIR, names=_itself("entailment", "not_entailment"),
+    _glue("rte", "RTE", _PAIR, "label", _PAIR, _itself("entailment", "not_entailment")),
+    _rated(
+        "polarity", "Polarity", "sentence", "accuracy", ("negative", "positive"),
+        read=archive.polarity,
+        standing="movie sentences, the domain of SST-2, by the mean rating of 15 to 20 people each",
     ),
-    _glue(
-        "wnli", "WNLI", _PAIR, "label", _PAIR, names=_numbered("not_entailment", "entailment"),
-        standing="in GLUE, but not in the papers' tables",
+    _rated("domain", "Domain", "sentence", "accuracy", tuple(archive.KINDS), read=archive.domain),
+    _rated("valence", "Valence", "sentence", "pearson_spearman", read=archive.valence),
+    *(
+        _rated(name, title, "text", read=partial(archive.sentences, kind))
+        for name, title, kind in _TEXTS
+    ),
+    *(
+        _rated(
+            f"{kind}_sentences", f"{title} (sentences)", "sentences",
+            read=partial(archive.sentences, kind),
+        )
+        for name, title, kind in _TEXTS
     ),
     TaskInfo(
-        "topics", "Python help pages", "text",
-        embedded="pydoc_data.topics", split=_page_split,
-        standing="real English at hand everywhere, for general redundancy only",
-        licence="PSF",
+        "topics", "Python help pages", "text", own="python", read=sources.topics,
+        standing="real English at hand everywhere, for general redundancy only", licence="PSF",
     ),
     TaskInfo(
-        "wikitext2", "WikiText-2", "text", embedded="",
-        folder="wikitext2", parts=("valid.txt", "test.txt"), split=_half_split,
-        read=files.paragraphs,
+        "wikitext2", "WikiText-2", "text", folder="wikitext2", parts=("valid.txt", "test.txt"),
+        split=_half_split, read=readers.paragraphs, licence="CC BY-SA",
         standing="valid as train, the halves of test as dev and test; rare words are <unk>",
-        licence="CC BY-SA",
     ),
 )  # fmt: skip
 TASKS: dict[str, TaskInfo] = {entry.name: entry for entry in _ENTRIES}
-
-# Until the archive of rated sentences is read:
-TASKS |= {"polarity": TASKS["sst2"]}
-TASKS |= dict.fromkeys(("movies", "editorials", "tweets"), TASKS["topics"])

@@ -3,79 +3,75 @@
 import copy
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, finetune
-from lib import old_records as records
-from lib.bench import (
-    clusters,
-    figures,
-    numbers,
-    peers,
-    probed,
-    probing,
-    report,
-    roofline,
-    run,
-    tuned,
-    tuning,
-)
-from lib.bench.base import QUICK, check, difference
-from lib.bench.vectors import gram_cka
+from lib import BadInput, finetune, records
 from lib.similarity import Moments, linear_cka
+from tests.bench import base, clusters, peers, probing, run, tuning
+from tests.bench.base import check, difference, sizes
+from tests.bench.vectors import gram_cka
 
 ROOT = Path(__file__).parents[1]
-PEERS = peers.versions() == peers.PEERS
-TINY = replace(QUICK, sentences=6, neurons=60, cka_sentences=12, cka_checked=120, repeats=1)
+PAGE = ROOT / "notebooks" / "a0_benchmark.ipynb"
+COMMITTED = sorted((ROOT / "book/results/bench").glob("*.json"))
+PEERS = peers.versions() == peers.pins()
+TINY = sizes(quick=True, sentences=6, neurons=60, cka_sentences=12, cka_checked=120, repeats=1)
+PEER_WAYS = ("NeuroX", "pytorch-cka", "Trainer")
 
 
 @pytest.fixture(scope="module")
 def measured():
     """One quick run, with the peers where they are installed."""
-    made = run.measure(TINY, device="cpu", with_peers=PEERS)
-    return json.loads(json.dumps(run.significant(made)))
+    return json.loads(
+        json.dumps(run.significant(run.measure(TINY, device="cpu", with_peers=PEERS)))
+    )
 
 
 @pytest.fixture(scope="module")
 def beside(measured):
     """A record with the peers beside us."""
     if not PEERS:
-        pytest.skip("NeuroX and pytorch-cka are not installed; 'make bench' installs them")
+        pytest.skip("NeuroX, pytorch-cka and accelerate are not installed; 'make bench' does it")
     return measured
 
 
-@pytest.fixture(scope="module")
-def record(measured):
+def alone(record):
     """A record of our side alone, as ``--alone`` writes it."""
-    ours = json.loads(json.dumps(measured))
-    ours["clusters"] = [entry for entry in ours["clusters"] if entry["way"] == "ours"]
-    for part in ("extraction", "cka"):
-        ways = ours[part]["ways"]
-        ours[part]["ways"] = {w: e for w, e in ways.items() if w in report.NAMES}
-    ours["cka"]["ways"].pop("pytorch-cka", None)
-    ours["cka"]["errors"] = {}
-    probes = ours["probing"]
-    timed = [
-        entry[work] for entry in probes["one"] for work in ("seconds", "evaluation", "ranking")
-    ]
-    searches = [probes[work]["seconds"] for work in ("sets", "search")]
-    for ways in (*timed, *searches, probes["memory"]):
-        ways.pop("NeuroX", None)
-    probes["search"].pop("widths", None)
+    ours = copy.deepcopy(record)
+    for part in ours["parts"].values():
+        for kind in ("times", "memory", "steps"):
+            rows = part.get(kind, [])
+            part[kind] = [row for row in rows if not row["way"].startswith(PEER_WAYS)]
+        part["checks"] = [
+            c for c in part["checks"] if not re.search("|".join(PEER_WAYS), c["what"])
+        ]
+    ours["parts"]["cka"]["errors"] = {}
     return ours
 
 
-def test_all_ways_compute_the_same(beside):
-    assert len(beside["checks"]) == 5 + 6 + 5
-    assert [entry for entry in beside["checks"] if not entry["holds"]] == []
-    assert {"extract", "NeuroX HDF5", "NeuroX JSON"} < set(beside["extraction"]["ways"])
-    assert {entry["way"] for entry in beside["clusters"]} == {"ours", "NeuroX"}
-    assert {"ours", "NeuroX"} <= set(beside["probing"]["one"][0]["ranking"])
+def all_checks(record):
+    return [entry for part in record["parts"].values() for entry in part["checks"]]
+
+
+def ways(record, part):
+    return {row["way"] for row in record["parts"][part]["times"]}
+
+
+def test_all_ways_compute_the_same(measured):
+    assert [entry for entry in all_checks(measured) if not entry["holds"]] == []
+    assert len(all_checks(measured)) == (2 + 1 + 2 + 5 + 5 if PEERS else 1 + 3)
+    assert {"ours", "released loop"} <= ways(measured, "tuning")
+
+
+def test_every_peer_is_measured(beside):
+    assert {"forward", "ours", "NeuroX, HDF5"} < ways(beside, "extraction")
+    assert ways(beside, "clusters") == {"ours", "NeuroX"}
+    assert "pytorch-cka" in ways(beside, "cka") and "NeuroX" in ways(beside, "probing")
+    assert {"Trainer", "Trainer, by length", "released loop"} < ways(beside, "tuning")
 
 
 def test_a_wrong_vector_is_noticed():
@@ -90,7 +86,7 @@ def test_a_wrong_vector_is_noticed():
 def test_a_wrong_correlation_or_cluster_is_noticed():
     found = {"correlation": np.eye(4), "labels": np.array([1, 1, 2, 3])}
     wrong = {"correlation": np.eye(4) + 1e-4, "labels": np.array([1, 2, 2, 3])}
-    same, other = (clusters._cluster_checks(9, found, entry) for entry in (found, wrong))
+    same, other = (clusters._checks(9, found, entry) for entry in (found, wrong))
     assert [entry["holds"] for entry in same + other] == [True, True, False, False]
 
 
@@ -120,17 +116,9 @@ def test_a_neuron_at_another_step_of_the_ranking_is_noticed():
     assert probing._other_steps(weights, order, late) == 1
 
 
-def test_fine_tuning_does_the_same_as_the_released_loop(measured):
-    checks = [entry for entry in measured["checks"] if "tuning" in entry["what"]]
-    assert len(checks) == 4 and all(entry["holds"] for entry in checks)
-    assert list(measured["tuning"]["tasks"]) == list(tuning.TASKS)
-    for found in measured["tuning"]["tasks"].values():
-        assert found["source"] and found["updates"] == 1
-
-
 def test_other_batches_are_noticed_by_the_check_of_weights(minilm):
     task = tuning.load("sst2", 16)
-    start, tokenizer = finetune.begin(tuning.MODEL, task, device="cpu")
+    start, tokenizer = finetune.begin(base.MODEL, task, device="cpu")
     rows = tuning.padded(tokenizer, task, task.train)
     moved = []
     for group in (range(8), range(8, 16)):
@@ -140,9 +128,19 @@ def test_other_batches_are_noticed_by_the_check_of_weights(minilm):
     assert tuning._moved(*moved) / tuning._moved(start, moved[0]) > 0.1
 
 
+def test_trainer_reads_what_the_released_loop_reads_but_the_padding(minilm):
+    task = tuning.load("sst2", 8)
+    _, tokenizer = finetune.begin(base.MODEL, task, device="cpu")
+    whole = tuning.padded(tokenizer, task, task.train)
+    for row, example in enumerate(tuning.examples(tokenizer, task, task.train)):
+        length = len(example["input_ids"])
+        assert whole["input_ids"][row, :length].tolist() == example["input_ids"]
+        assert whole["attention_mask"][row].sum() == length
+        assert whole["labels"][row] == example["labels"]
+
+
 def test_planted_rows_do_not_depend_on_who_asks():
-    shape = clusters.Shape(700, 20, 0.3, "cpu")
-    first, again = (np.concatenate(list(clusters.planted(shape))) for _ in range(2))
+    first, again = (clusters.table(700, 20) for _ in range(2))
     assert first.shape == (700, 20) and first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first.std(axis=0), 1, atol=0.15)
@@ -150,15 +148,10 @@ def test_planted_rows_do_not_depend_on_who_asks():
 
 def test_without_peers_one_sentence_says_what_to_do(monkeypatch, capsys):
     monkeypatch.setattr(peers, "versions", dict)
-    assert run.main(["--quick"]) == 2
-    message = capsys.readouterr().err
-    assert "neurox 1.0.9" in message and "make bench" in message
-    assert message.count("\n") == 1
-
-
-def test_pins_of_the_peers_are_those_of_the_requirements():
-    lines = (ROOT / "requirements-bench.txt").read_text().splitlines()
-    assert dict(line.split("==") for line in lines if "==" in line) == peers.PEERS
+    for arguments, told in ((["--quick"], "make bench"), (["--only", "speed"], "extraction")):
+        assert run.main(arguments) == 2
+        message = capsys.readouterr().err
+        assert told in message and message.count("\n") == 1
 
 
 def test_the_file_is_named_after_the_device(monkeypatch, tmp_path):
@@ -169,79 +162,72 @@ def test_the_file_is_named_after_the_device(monkeypatch, tmp_path):
     assert run.default_file("cpu", quick=True).parent == ROOT / "_build"
 
 
+def test_one_part_measured_again_leaves_the_others_as_they_were(monkeypatch, tmp_path):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path))
+    part = {"times": [], "checks": [check("it holds", 0, 1)]}
+    monkeypatch.setattr(run, "PARTS", dict.fromkeys(("clusters", "cka"), lambda _: dict(part)))
+    monkeypatch.setattr(run, "rates", lambda _: {})
+    monkeypatch.setattr(run, "_provenance", lambda *_: {})
+    assert run.main(["--alone"]) == 0
+    file = run.default_file("cpu", quick=False)
+    before = json.loads(file.read_text())
+    before["parts"]["clusters"]["kept"] = 1
+    records.write_whole(file, json.dumps(before))
+    assert run.main(["--alone", "--only", "cka"]) == 0
+    assert json.loads(file.read_text())["parts"]["clusters"]["kept"] == 1
+
+
 def test_numbers_keep_their_digits_in_a_record():
     value = {"a": 1.23456789e-9, "b": [float("nan"), 3], 5: float("inf")}
     assert run.significant(value) == {"a": 1.23457e-9, "b": [None, 3], "5": None}
 
 
-def test_a_missing_record_is_named():
-    with pytest.raises(BadInput, match="'no-such-device'"):
-        report.read("no-such-device")
+# ---- the page
 
 
-@pytest.mark.parametrize("which", ["record", "beside"])
-def test_the_page_draws_what_was_measured(which, request):
-    found = request.getfixturevalue(which)
-    for table in ("targets", "extraction", "clusters", "cka", "checks", "errors", "provenance"):
-        getattr(report, table)(found)
-    assert len(report.targets(found)) == len(report.TARGETS)
-    assert roofline.table(found)["floor (s)"].notna().all()
-    for draw in (figures.throughput_bars, figures.memory_lines, figures.time_bars):
-        assert draw(found).axes
-    assert len(tuned.speed(found)) == 4 and len(tuned.memory(found)) == 2
-    assert list(tuned.depths(found).index) == [0, 3]
-    assert len(figures.tuning_bars(found).axes) == 2
-    assert set(probed.searches(found).index) == {"candidate sets", "LS, CC, FS"}
-    assert len(probed.one(found)) == (2 * 9 if which == "beside" else 2 * 6)
-    assert len(probed.memory(found)) == (2 if which == "beside" else 1)
-    # Two need a peer for vectors and clusters, six a peer for probes or 45 classes.
-    absent = "8 not measured" in numbers.of(found)["counted"]
-    assert absent == (which == "record")
-
-
-def test_a_record_from_before_a_part_is_drawn_without_it(record):
-    old = {name: entry for name, entry in record.items() if name != "tuning"}
-    assert tuned.speed(old).empty and tuned.depths(old).empty and tuned.memory(old).empty
-    figures.tuning_bars(old).canvas.draw()
-    assert "not measured" in numbers.of(old)["counted"]
-    assert np.isnan(numbers.of(old)["base_share"])
-    old = {name: entry for name, entry in record.items() if name != "probing"}
-    assert probed.one(old).empty and probed.searches(old).empty and probed.memory(old).empty
-    assert numbers.of(old)["search_widths"] == "none yet"
-
-
-def test_a_missed_target_and_a_failed_check_are_said(record):
-    slow = json.loads(json.dumps(record))
-    slow["extraction"]["ways"]["extract"]["seconds"] = [1e3]
-    slow["checks"][0] = check("layer CKA", 1.0, 1e-5)
-    told = numbers.of(slow)
-    assert "extraction: speed over bare forward pass is 0.00" in told["missed"]
-    assert "FAILED: layer CKA" in told["checked"]
-
-
-def test_the_notebook_renders_such_a_record(record, tmp_path):
-    papermill = pytest.importorskip("papermill")
+def drawn(record, tmp_path):
+    """What the page glues, and its tables, from a record: its cells run in one namespace."""
     file = tmp_path / "record.json"
     records.write_whole(file, json.dumps(record))
-    page = papermill.execute_notebook(
-        ROOT / "notebooks" / "a0_benchmark.ipynb",
-        tmp_path / "page.ipynb",
-        parameters={"record": str(file)},
-        progress_bar=False,
-    )
-    images = [
-        output
-        for cell in page.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    assert len(images) == 4
+    cells = [c for c in json.loads(PAGE.read_text())["cells"] if c["cell_type"] == "code"]
+    page = {"glued": {}}
+    for cell in cells:
+        exec("".join(cell["source"]), page)
+        if "parameters" in cell["metadata"].get("tags", []):
+            page["record"] = str(file)
+        page["glue"] = lambda name, value, **_: page["glued"].update({name: value})
+    return page
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "book/results/bench").glob("*.json")), ids=lambda f: f.stem
-)
-def test_committed_records_are_whole_and_hold(file):
+def test_the_page_draws_a_record_with_and_without_peers(measured, tmp_path):
+    for record in (measured, alone(measured)):
+        page = drawn(record, tmp_path)
+        assert "Trainer" in page["glued"]["answer"]
+        assert page["floors"]["floor (s)"].gt(0).all()
+    assert "not measured yet" in page["glued"]["answer"]
+    assert "not measured" in set(page["limits"]["verdict"])
+
+
+def test_a_missed_limit_and_a_failed_check_are_said(measured, tmp_path):
+    slow = copy.deepcopy(measured)
+    times = {row["way"]: row for row in slow["parts"]["extraction"]["times"]}
+    times["ours"]["seconds"] = [1e3]
+    slow["parts"]["cka"]["checks"] = [check("layer CKA", 1.0, 1e-5)]
+    told = drawn(slow, tmp_path)["glued"]
+    assert "extraction over bare forward pass 0.00, wanted ≥ 0.9" in told["missed"]
+    assert "FAILED: layer CKA" in told["caveat"]
+
+
+def test_a_missing_record_is_named():
+    cells = [c for c in json.loads(PAGE.read_text())["cells"] if c["cell_type"] == "code"]
+    page = {"profile": "tiny", "record": "no-such-device"}
+    with pytest.raises(BadInput, match="'no-such-device'"):
+        exec("".join(cells[1]["source"]), page)
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda f: f.stem)
+def test_committed_records_are_whole_and_hold(file, tmp_path):
     found = json.loads(file.read_text())
-    assert found["checks"] and all(entry["holds"] for entry in found["checks"])
-    assert None not in [report.met(found, target) for target in report.TARGETS]
+    assert set(found["parts"]) == set(run.PARTS)
+    assert all(entry["holds"] for entry in all_checks(found))
+    assert "not measured" not in set(drawn(found, tmp_path)["limits"]["verdict"])

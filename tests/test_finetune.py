@@ -1,5 +1,6 @@
 """Fine-tuning: laws of the batches, determinism, resume, what goes wrong said in words."""
 
+import copy
 import dataclasses
 import math
 
@@ -9,9 +10,15 @@ import torch
 
 from lib import BadInput, corpora, encoders, finetune
 from lib.errors import Diverged
-from lib.recipes import POOL, RELEASED, Recipe, plan
+from lib.training import POOL, RELEASED, Recipe, Training, plan
 
 FAST = Recipe(learning_rate=1e-3, epochs=2, batch=4, precision="float32")
+
+
+def made(name, labels, metric, items):
+    about = {"name": name, "title": name, "kind": "sentence", "source": "a test", "digest": "0"}
+    about |= {"labels": labels, "metric": metric, "skipped": {}}
+    return corpora.Task(**about, train=items[:20], dev=items[20:24], test=items[24:])
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +27,14 @@ def task():
     good = [(f"the {noun} was good", "positive") for noun in "boat dog harbour sailor".split()]
     bad = [(f"a {noun} was bad , nobody helped", "negative") for noun in "boat dog sailor".split()]
     items = (good + bad) * 4
-    whole = corpora.load("sst2", seed=0)
-    return dataclasses.replace(whole, train=items[:20], dev=items[20:24], test=items[24:])
+    return made("sst2", ("negative", "positive"), "accuracy", items)
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    """A cache of each test's own."""
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
 
 
 def weights(model):
@@ -75,7 +88,8 @@ def test_every_family_learns_what_one_word_tells(family_folders, task):
     for folder in family_folders.values():
         recipe = dataclasses.replace(FAST, epochs=25, learning_rate=2e-3, warmup=0.1)
         found = finetune.run(folder, task, keep=[0, 1], recipe=recipe, device="cpu")
-        assert found["accuracy"] == 1.0 and found["loss"][-1] < found["loss"][0]
+        assert found["accuracy"] == 1.0
+        assert found["epoch_losses"][-1] < found["epoch_losses"][0]
         assert found["blocks"] == 2 and found["updates"] == 25 * 5 and found["examples"] == 20
 
 
@@ -218,10 +232,11 @@ def test_batches_side_by_side_change_no_prediction(family_folders, task, cores):
 
 
 def test_numbers_are_fitted_by_squared_error(family_folders):
-    stsb = corpora.load("stsb", seed=0)
-    few = dataclasses.replace(stsb, train=stsb.train[:16], dev=stsb.dev[:8], test=stsb.test[:8])
+    words = "boat dog harbour sailor".split()
+    items = [(f"the {word} saw a {word}", n / 3) for n, word in enumerate(words * 8)]
+    few = made("stsb", (), "pearson_spearman", items)
     found = finetune.run(family_folders["bert"], few, recipe=FAST, device="cpu")
-    assert list(found)[:3] == ["corr", "pearson", "spearman"]
+    assert found["score"] == found["corr"] and list(found)[2:5] == ["corr", "pearson", "spearman"]
     model, _ = encoders.load(family_folders["bert"], head=finetune.outputs(few), device="cpu")
     assert model.config.num_labels == 1
 
@@ -232,6 +247,154 @@ def test_numbers_are_fitted_by_squared_error(family_folders):
 def test_recipes_that_cannot_train_are_refused(field, value):
     with pytest.raises(BadInput, match=f"{field} "):
         Recipe(**{field: value})
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_a_run_goes_on_from_a_checkpoint_of_its_own(
+    family_folders, task, results, killed_after, family
+):
+    folder, whole = family_folders[family], None
+    for keep in ([0, 1], [0, 2]):  # as many weights: the file's name tells the runs apart
+        chosen = {"keep": keep, "recipe": FAST, "seed": 2, "device": "cpu"}
+        expected = finetune.run(folder, task, **chosen)
+        with killed_after(6):
+            finetune.run(folder, task, **chosen)
+        assert len(list(results.rglob("*.safetensors"))) == 1
+        other = finetune.run(folder, task, **chosen | {"seed": 3})
+        assert other["predictions"] and len(list(results.rglob("*.safetensors"))) == 1
+        assert finetune.run(folder, task, **chosen) == expected != whole
+        assert not list(results.rglob("*.safetensors"))
+        whole = expected
+
+
+def decayed_alone(model, tokenizer, task, decay):
+    """Weights after one update whose gradients are all zero: only a decay can move them."""
+    recipe = dataclasses.replace(FAST, weight_decay=decay, learning_rate=0.1)
+    state = finetune.fine_tuning(model, tokenizer, task, recipe, 0)
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    state.optimizer.step()
+    state.words.put_back()
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlnet", "distilbert", "electra", "albert"])
+def test_weights_decay_but_never_biases_and_normalisation(family_folders, task, family):
+    model, tokenizer = finetune.begin(family_folders[family], task, device="cpu")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)  # biases start at 0, where no decay would show
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    after = decayed_alone(model, tokenizer, task, 0.5)
+    for name, weight in before.items():
+        spared = "bias" in name.lower() or "norm" in name.lower()
+        if spared:
+            assert torch.equal(after[name], weight), name
+        elif "word" not in name and "seg_embed" not in name:
+            torch.testing.assert_close(after[name], weight * (1 - 0.1 * 0.5), msg=name)
+    model, tokenizer = finetune.begin(family_folders[family], task, device="cpu")
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    after = decayed_alone(model, tokenizer, task, 0.0)
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
+def test_every_update_draws_a_dropout_of_its_own(family_folders, task):
+    """The same batch at the same weights: two updates differ, the same update repeats."""
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+    recipe = dataclasses.replace(FAST, learning_rate=1e-12)
+    state = finetune.fine_tuning(model, tokenizer, task, recipe, 0)
+    state.plan = [state.plan[0]] * len(state.plan)
+    with state.running():
+        for _ in state.plan[:4]:
+            state.update()
+        assert len(set(state.losses[:4])) == 4
+        first, state.done = state.losses[0], 0
+        state.update()
+    assert state.losses[0] == pytest.approx(first, abs=1e-6)
+
+
+def test_the_tuned_model_is_kept_and_is_what_a_run_gives(
+    family_folders, task, results, monkeypatch
+):
+    chosen = {"recipe": FAST, "seed": 1, "device": "cpu"}
+    folder = family_folders["bert"]
+    first, tokenizer, values = finetune.tuned(folder, task, **chosen)
+    monkeypatch.setattr(Training, "update", None)  # from now on nothing can be trained
+    again, _, told = finetune.tuned(folder, task, **chosen)
+    assert torch.equal(weights(first), weights(again)) and told == values
+    monkeypatch.undo()
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(results / "other"))
+    assert finetune.run(folder, task, **chosen) == values
+    length = {"max_length": FAST.max_length}
+    scored = finetune.evaluate(again, tokenizer, task, task.test, **length)
+    assert scored["accuracy"] == values["accuracy"] == values["score"]
+
+
+def test_another_text_recipe_or_model_is_tuned_anew(family_folders, task, results):
+    finetune.tuned(family_folders["bert"], task, recipe=FAST, device="cpu")
+    swapped = dataclasses.replace(task, train=task.train[::-1])
+    recipe = dataclasses.replace(FAST, learning_rate=2e-3)
+    for model, text, how in (
+        ("bert", swapped, FAST), ("bert", task, recipe), ("electra", task, FAST),
+    ):  # fmt: skip
+        finetune.tuned(family_folders[model], text, recipe=how, device="cpu")
+    assert len(list(results.rglob("tuned-*.safetensors"))) == 4
+
+
+def test_the_cache_keeps_the_newest(family_folders, task, results, monkeypatch):
+    monkeypatch.setattr(finetune, "KEPT", 2)
+    for seed in range(3):
+        finetune.tuned(family_folders["bert"], task, recipe=FAST, seed=seed, device="cpu")
+    assert len(list(results.rglob("tuned-*.safetensors"))) == 2
+
+
+def test_a_run_from_the_tuned_model_starts_where_tuning_ended(family_folders, task):
+    still = dataclasses.replace(FAST, learning_rate=1e-12)
+    chosen = {"recipe": still, "device": "cpu"}
+    model, tokenizer, _ = finetune.tuned(family_folders["bert"], task, **chosen)
+    cut = finetune.dropping.smaller(model, [0, 1])
+    after = finetune.scores(cut, tokenizer, task)
+    again = finetune.run(family_folders["bert"], task, keep=[0, 1], start="tuned", **chosen)
+    assert again["predictions"] == after["predictions"] and again["keep"] == [0, 1]
+    with pytest.raises(BadInput, match="start 'middle' is not known; valid: pretrained, tuned"):
+        finetune.run(family_folders["bert"], task, start="middle", **chosen)
+
+
+def test_comparing_a_model_with_itself_finds_no_change(family_folders, task):
+    model, tokenizer = encoders.load(family_folders["bert"], device="cpu")
+    found = finetune.compare(model, copy.deepcopy(model), tokenizer, task)
+    for name, line in found.items():
+        np.testing.assert_allclose(line[1:], 1, atol=1e-5, err_msg=name)
+    assert np.isnan(found["cka"][0]) and np.isnan(found["centred"][0])  # [CLS] alone never varies
+    assert set(found) == {n + s for n in ("cosine", "centred", "cka") for s in ("", "_mean")}
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_comparisons_are_those_of_slow_formulas(family_folders, task, family):
+    """One sentence at a time, every token; and one neuron that hides a change from the cosine."""
+    before, tokenizer = encoders.load(family_folders[family], device="cpu")
+    after, _ = encoders.load(family_folders[family], device="cpu", random_seed=1)
+    found = finetune.compare(before, after, tokenizer, task)
+    rows = {}
+    with torch.inference_mode():
+        for name, model in (("x", before), ("y", after)):
+            states = [
+                model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
+                for text, _ in task.train
+            ]
+            states = [torch.stack(out.hidden_states)[:, 0].double() for out in states]
+            read = -1 if family == "xlnet" else 0
+            rows[name] = torch.stack([layers[:, read] for layers in states])
+            rows[f"{name}_mean"] = torch.stack([layers.mean(dim=1) for layers in states])
+    for suffix in ("", "_mean"):
+        x, y = rows[f"x{suffix}"][:, 2], rows[f"y{suffix}"][:, 2]
+        cosine = torch.cosine_similarity(x, y, dim=-1).mean()
+        x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+        centred = torch.cosine_similarity(x, y, dim=-1).mean()
+        cka = (x.T @ y).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+        expected = {"cosine": cosine, "centred": centred, "cka": cka}
+        for name, value in expected.items():
+            assert found[name + suffix][2] == pytest.approx(float(value), abs=2e-4), name + suffix
 
 
 @pytest.mark.gpu

@@ -137,7 +137,7 @@ WRONG_FILES = {
     "too few": (lambda p: write(p / "a.tsv", ROWS[:20]), "holds 20 different texts; at least 50"),
     "column": (
         lambda p: write(p / "a.csv", [{"review": "x", "label": "bad"}]),
-        "a.csv:2: column 'text' is not known; valid: review, label",
+        "a.csv:1: the header's column 'text' is not known; valid: review, label",
     ),
     "blank": (lambda p: changed(p / "a.jsonl", 4, text=" "), "a.jsonl:5: ' ' in column 'text'"),
     "no text": (lambda p: changed(p / "a.jsonl", 4, text=7), "a.jsonl:5: 7 in column 'text'"),
@@ -152,7 +152,10 @@ WRONG_FILES = {
         "every row has the label 'bad'; two are needed at least",
     ),
     "ragged": (lambda p: raw(p / "a.csv", "text,label\nx,1,2\n"), "a.csv:2: has 3 columns, the"),
-    "quotes": (lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'), "a.csv:2: is malformed"),
+    "quotes": (
+        lambda p: raw(p / "a.csv", 'text,label\n"x"y,1\n'),
+        "a.csv:2: a field begins with a quotation mark and",
+    ),
     "twice": (lambda p: raw(p / "a.csv", "text,text\nx,1\n"), "columns .'text'. are named twice"),
     "not JSON": (lambda p: raw(p / "a.jsonl", '{"text": \n'), "a.jsonl:1: is not JSON"),
     "no object": (lambda p: raw(p / "a.jsonl", "[1, 2]\n"), "a.jsonl:1: is no JSON object"),
@@ -201,14 +204,14 @@ def lacking(source, folder, name):
 
 
 WRONG_MODELS = {
-    "pickle": (lambda m, p: lacking(m, p, "model.safetensors"), "holds no model.safetensors"),
+    "pickle": (lambda m, p: lacking(m, p, "model.safetensors"), "holds no .*.safetensors, and"),
     "config": (lambda m, p: lacking(m, p, "config.json"), "has no config.json that can be read"),
     "tokenizer": (lambda m, p: lacking(m, p, "tokenizer.json"), "has no tokenizer beside it"),
     "headless": (
         lambda m, p: altered(m, p, architectures=["BertModel"]),
         "is BertModel; one fine-tuned as ...ForSequenceClassification is needed",
     ),
-    "kind": (lambda m, p: altered(m, p, model_type="x"), "architecture 'x' .*is not known"),
+    "kind": (lambda m, p: altered(m, p, model_type="gpt2"), "architecture 'gpt2' is not known"),
     "shared": (lambda m, p: altered(m, p, model_type="albert"), "shares one block among all"),
     "one block": (lambda m, p: altered(m, p, num_hidden_layers=1), "has one block, and one must"),
     "many labels": (

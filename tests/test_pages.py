@@ -1,59 +1,51 @@
 """Every notebook through papermill: from two folders, with right and with wrong parameters."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
+import nbformat
 import pytest
 
-from lib import book, profiles
-from lib import old_records as records
+from lib import book
 from lib.errors import BadInput
-from lib.grids import AFFECTS
 
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
-EXPERIMENTS = [p for p in NOTEBOOKS if p.stem.split("_", 1)[1] in AFFECTS]
-CLUSTERS, CUTS, OWN = "03_neuron_correlation", "08_dropping", "13_your_model"
-PROBES, MINIATURES, WORDS = "04_layer_probes", "a1_pretrain_miniatures", "a2_dropped_words"
-UNRECORDED = (OWN, MINIATURES, WORDS)  # these keep no records
-RECORDED = [p for p in NOTEBOOKS if p.stem not in UNRECORDED]
+EXPERIMENTS = {
+    path.stem: sorted(set(re.findall(r'settings\.of\(\\"(\w+)', path.read_text(encoding="utf-8"))))
+    for path in NOTEBOOKS
+}
+RECORDED = [path for path in NOTEBOOKS if EXPERIMENTS[path.stem] and "scoreboard" not in path.stem]
+CLUSTERS, CUTS, COST = "03_neuron_correlation", "08_dropping", "11_cost"
 WRONG = {
-    "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known; valid: profile"),
-    "model": (CLUSTERS, "models", ["bert-bose"], "model 'bert-bose' .*bert-base-cased"),
-    "task": (CLUSTERS, "tasks", ["poss"], "task 'poss' is not known; valid: pos, "),
-    "number": (CLUSTERS, "thresholds", [1.5], "threshold 1.5 is out of range; valid: 0 to 1"),
-    "strategy": (CUTS, "strategies", ["topp"], "strategy 'topp' is not known; valid: top, bottom"),
-    "protocol": (PROBES, "protocol", "offical", "protocol 'offical' is not known; valid: official"),
-    "repeats": ("11_cost", "repeats", 0, "repeats 0 is out of range; valid: 1 to 1,000"),
-    "share": (CUTS, "drops", [1.5], "share of blocks 1.5 is out of range; valid: 0.01 to 0.99"),
-    "metric": (OWN, "metric", "f1", "metric of this model: 'f1' is not known; valid: accuracy, m"),
-    "kind": (
-        MINIATURES,
-        "architecture",
-        "gpt",
-        "architecture 'gpt' is not known; valid: bert-mini",
-    ),
-    "tuned": (WORDS, "tuned", ["evens"], "strategy to be tuned 'evens' is not known; valid: top, "),
-    "own": (OWN, "model", "all-minilm-l6-v2", "model is given and file is not; give both, or none"),
+    "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known"),
+    "model": (CLUSTERS, "models", ["bert-bose"], "'bert-bose' .*is not valid.*bert-base-cased"),
+    "task": (CLUSTERS, "tasks", ["poss"], "'poss'.* is not valid: .*pos, "),
+    "number": (CLUSTERS, "thresholds", [1.5], "1.5 is not valid: .*less than or equal to 1"),
+    "strategy": (CUTS, "strategies", ["topp"], "'topp'.* is not valid: .*top, bottom"),
+    "protocol": ("04_layer_probes", "protocol", "offical", "'offical' is not valid: .*official"),
+    "repeats": (COST, "repeats", 0, "repeats 0 is not valid: .*greater than or equal to 1"),
+    "share": (CUTS, "drop_shares", [1.5], "1.5 is not valid: .*less than 1"),
+    "own": ("13_your_model", "model", "all-minilm-l6-v2", "model is given and file is not"),
 }
 
 
-def grid(path):
-    return profiles.get("tiny", path.stem.split("_", 1)[1])
+def lines(folder):
+    """Every record of a folder of results, as text, by its file."""
+    return {file: file.read_text(encoding="utf-8") for file in sorted(folder.rglob("*.jsonl"))}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_tiny_records_its_whole_grid(path, executed):
-    settings = grid(path)
-    found = dict(records.read(settings))
-    assert list(found) == settings.runs()
-    for values in found.values():
-        likeness = np.array(values.get("cka", []), dtype=float)  # None, where undefined, is NaN
-        assert (np.isnan(likeness) | (likeness >= 0) & (likeness <= 1 + 1e-6)).all()
-        for left in values.get("clusters", {}).values():
-            assert 1 <= left <= values["neurons"]
+    for name in EXPERIMENTS[path.stem]:
+        assert lines(executed / "book/results/tiny" / name), f"no record of {name}"
+    page = (book.mirror("tiny", executed) / f"notebooks/{path.name}").read_text(encoding="utf-8")
+    for done, asked in re.findall(r"(\d+) of (\d+) runs are finished", page):
+        assert done == asked
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +55,17 @@ def second_runs(executed, tmp_path_factory):
     Gives the folders, and the records before and after.
     """
 
-    def contents():
-        files = sorted((executed / "book" / "results").rglob("*.jsonl"))
-        return {file: file.read_bytes() for file in files}
-
     def run(path):
         folder = tmp_path_factory.mktemp(path.stem)
         words = [path, "out.ipynb", "-p", "profile", "tiny", "--no-progress-bar"]
         subprocess.run([sys.executable, "-m", "papermill", *words], cwd=folder, check=True)
         return path, folder
 
-    before = contents()
-    with ThreadPoolExecutor(2) as pool:
+    before = lines(executed / "book/results")
+    with pytest.MonkeyPatch.context() as environment, ThreadPoolExecutor(2) as pool:
+        environment.setenv("REDUNDANCY_RESULTS", str(executed / "book/results"))
         folders = dict(pool.map(run, RECORDED))
-    return folders, before, contents()
+    return folders, before, lines(executed / "book/results")
 
 
 @pytest.mark.slow
@@ -111,14 +100,103 @@ def test_the_command_line_says_the_same_without_a_traceback(tmp_path):
     assert done.stderr == "notebook 'nowhere.ipynb' does not exist\n"
 
 
+def numbers(folder):
+    """What each run gave, by the file of its record."""
+    files = [file for file in sorted(folder.rglob("*.jsonl")) if ".provenance" not in file.suffixes]
+    return {f: [json.loads(line)["values"] for line in f.open(encoding="utf-8")] for f in files}
+
+
+def notebook(path, *sources):
+    """Write a notebook whose cells are texts: Markdown where they begin with a label or a title."""
+    made = [
+        nbformat.v4.new_markdown_cell(text)
+        if text.startswith(("(", "#"))
+        else nbformat.v4.new_code_cell(text)
+        for text in sources
+    ]
+    next(cell for cell in made if cell.cell_type == "code").metadata["tags"] = ["parameters"]
+    content = nbformat.v4.new_notebook(cells=made)
+    content.metadata["kernelspec"] = {"name": "another", "display_name": "x", "language": "python"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(content, path)
+    return path
+
+
 def test_an_error_in_a_cell_is_no_finished_page(tmp_path):
-    import nbformat
     import papermill
 
-    cell = nbformat.v4.new_code_cell("profile = 'tiny'", metadata={"tags": ["parameters"]})
-    broken = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("1 / 0")])
-    broken.metadata["kernelspec"] = {"name": "another", "display_name": "x", "language": "python"}
-    nbformat.write(broken, tmp_path / "broken.ipynb")
+    path = notebook(tmp_path / "broken.ipynb", "profile = 'tiny'", "1 / 0")
     with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
-        book.execute(tmp_path / "broken.ipynb", tmp_path / "out.ipynb")
+        book.execute(path, tmp_path / "out.ipynb")
     assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_page_is_fresh_until_its_source_or_its_parameters_change(tmp_path):
+    path = notebook(tmp_path / "page.ipynb", "profile = 'tiny'", "profile")
+    out = tmp_path / "out.ipynb"
+    assert not book.fresh(out, path, {"profile": "tiny"})
+    book.execute(path, out, {"profile": "tiny"})
+    assert book.fresh(out, path, {"profile": "tiny"})
+    assert not book.fresh(out, path, {"profile": "small"})
+    notebook(path, "profile = 'tiny'", "profile * 2")
+    assert not book.fresh(out, path, {"profile": "tiny"})
+
+
+# A whole experiment of its own: the grid, the step, a figure, a number. Nothing else in the project
+# knows of it but one line in the table of contents.
+NEW = (
+    "(new-experiment)=\n# Ends of a model",
+    'profile: str = "tiny"  # tiny, small or paper\nmodels: list = None  # folders\n'
+    'tasks: list = ["pos"]  # texts',
+    "from myst_nb import glue\n\n"
+    "from lib import activations, corpora, encoders, records, settings, similarity\n\n"
+    'chosen = settings.of("ends", globals(), on=("max_words",), seeds=[0, 1])',
+    "def step(model, task, seed):\n"
+    '    """CKA between the first and the last layer, on twenty sentences."""\n'
+    "    text = corpora.load(task, root=chosen.data, seed=seed)\n"
+    "    words = [words for words, _ in text.train[:20]]\n"
+    "    rows = activations.extract(*encoders.load(model), words, level='word').rows\n"
+    "    moments = similarity.Moments(rows[0].numel()).update(rows.flatten(1))\n"
+    "    likeness = similarity.linear_cka(moments.scatter, [rows.shape[2]] * rows.shape[1])\n"
+    "    return {'cka': likeness[0].tolist(), 'ends': float(likeness[0, -1])}",
+    "grid = [(m, t, s) for m in chosen.models for t in chosen.tasks for s in chosen.seeds]\n"
+    "runs = records.fill(chosen, grid, step)\n"
+    'glue("ends", float(runs["ends"].mean()), display=False)\nruns',
+    "# What came out\n\nThe ends are alike by {glue:text}`ends:.2f`"
+    " ({download}`data </book/_static/data/ends.csv>`).",
+)
+
+
+@pytest.mark.slow
+def test_a_new_experiment_is_a_notebook_and_a_line_in_the_toc(
+    tmp_path, monkeypatch, family_folders
+):
+    """Executed, recorded, resumed after a loss, and built, with its data beside it."""
+    results = tmp_path / "book" / "results"
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(results))
+    for folder in ("_ext", "_static", "_templates"):
+        shutil.copytree(book.ROOT / "book" / folder, tmp_path / "book" / folder)
+    shutil.copy(book.ROOT / "book/references.bib", tmp_path / "book")
+    shutil.copy(book.ROOT / "_config.yml", tmp_path)
+    (tmp_path / "book/index.md").write_text("# A book\n")
+    page = notebook(tmp_path / "notebooks/14_ends.ipynb", *NEW)
+    toc = "format: jb-book\nroot: book/index\nchapters:\n  - file: notebooks/14_ends\n"
+    (tmp_path / "_toc.yml").write_text(toc)
+    given = {"profile": "tiny", "models": [str(family_folders[name]) for name in ("bert", "xlnet")]}
+    out = book.mirror("tiny", tmp_path) / "notebooks/14_ends.ipynb"
+
+    book.execute(page, out, given)
+    first = numbers(results)
+    assert [len(found) for found in first.values()] == [2, 2]
+    assert all(0 <= values["ends"] <= 1 for found in first.values() for values in found)
+
+    lost = next(iter(first))
+    lost.write_text(lost.read_text(encoding="utf-8").splitlines()[0] + "\n")
+    assert numbers(results) != first
+    book.execute(page, out, given)
+    assert numbers(results) == first
+
+    html = book.build("tiny", tmp_path).parent
+    assert "The ends are alike by" in (html / "notebooks/14_ends.html").read_text(encoding="utf-8")
+    data = (html / "_static/data/ends.csv").read_text(encoding="utf-8").splitlines()
+    assert len(data) == 5 and "cka" in data[0]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from lib import BadInput, activations, corpora, segments
-from lib.probe_training import PROTOCOLS
-from lib.probes import fit_probes
+from lib.probes import PROTOCOLS, fit_probes
 
 
 def planted(n=500, width=30, classes=3, seed=0):
@@ -150,6 +150,29 @@ def test_the_best_epoch_on_dev_is_kept():
     ]
     found = fit_probes(rows, labels, dev=dev)
     assert found.score(*dev)[0] == max(every) and found.epoch[0] == np.argmax(every) + 1
+
+
+@pytest.mark.parametrize("n", [7, 1200])
+def test_columns_are_scaled_by_all_rows(n):
+    """The spread is over N, as scikit-learn's scaler has it, not N - 1; picked columns too."""
+    rows, labels = planted(n=n)
+    before = rows.clone()
+    for columns in (None, [[9, 2], [4]]):
+        found = fit_probes(rows, labels, columns=columns, classes=[0, 1, 2])
+        used = list(range(30)) if columns is None else [2, 4, 9]
+        known = StandardScaler().fit(rows.double().numpy())
+        np.testing.assert_allclose(found.scale[used], known.scale_[used], rtol=1e-5)
+        np.testing.assert_allclose(found.centre[used], known.mean_[used], rtol=1e-4, atol=1e-6)
+    assert torch.equal(rows, before)
+
+
+def test_standardised_rows_give_the_weights_that_standardising_gives():
+    rows, labels = planted()
+    scaled = (rows - rows.mean(0)) / rows.std(0, correction=0)
+    inside = fit_probes(rows, labels, columns=SETS)
+    protocol = replace(PROTOCOLS["corrected"], standardise=False)
+    outside = fit_probes(scaled, labels, columns=SETS, protocol=protocol)
+    torch.testing.assert_close(inside.weights, outside.weights, atol=1e-5, rtol=0)
 
 
 def test_constant_columns_and_unseen_classes_do_no_harm():

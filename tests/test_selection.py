@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, selection
+from lib import BadInput
 from lib.selection import rank_neurons, representatives, select_layer, sizes, smallest_set
 
 ORACLE = [  # the released functions on toy weights, 100 steps: order and step of entry
@@ -70,16 +70,27 @@ def test_the_grid_is_the_released_one_without_empty_sets():
     assert 0 not in sizes(200, 200) and sizes(9984, 8) == []
 
 
-def test_the_smallest_sufficient_set_is_found_by_grid_and_by_halving():
-    def score(asked):  # enough from 137 on
-        return [0.9 if size >= 137 else 0.5 for size in asked]
+def test_the_smallest_sufficient_set_is_the_first_that_is_enough():
+    grid = sizes(2688, 2688)
+    scores = [0.9 if size >= 137 else 0.5 for size in grid]
+    assert smallest_set(grid, scores, 0.9, 1) == min(size for size in grid if size >= 137)
+    assert smallest_set([10, 20], [0.5, 0.89], 0.9, 1) is None
+    assert smallest_set([10, 20], [0.5, 0.9 * 0.99], 0.9, 1) is None  # it must be above
 
-    size, scores = smallest_set(score, sizes(2688, 2688), base=0.9, tolerance=1)
-    assert size == min(s for s in sizes(2688, 2688) if s >= 137) and len(scores) == 27
-    exact, tried = selection.bisected(score, 2688, base=0.9, tolerance=1)
-    assert exact == 137 and len(tried) <= 12
-    assert smallest_set(score, [10, 20], base=0.9, tolerance=1)[0] is None
-    assert selection.bisected(score, 100, base=0.9, tolerance=1)[0] == 100  # all, though too few
+
+def test_arrays_rank_as_tensors_do():
+    weights = torch.randn(3, 40, generator=torch.Generator().manual_seed(1))
+    for given in (weights.numpy(), weights.double().numpy(), weights.tolist()):
+        for protocol in ("exact", "official"):
+            found, known = (
+                rank_neurons(given, protocol=protocol),
+                rank_neurons(weights, protocol=protocol),
+            )
+            np.testing.assert_array_equal(found[0], known[0])
+    whole = rank_neurons(np.array([[1, 3, 2]]))
+    assert whole[0].tolist() == [1, 2, 0]
+    with pytest.raises(BadInput, match="not \\(C, D\\), or not finite"):
+        rank_neurons(np.ones(4))
 
 
 def test_one_neuron_stands_for_each_cluster():

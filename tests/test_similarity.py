@@ -5,11 +5,12 @@ import pytest
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from lib import BadInput
+from lib import BadInput, activations, similarity
 from lib.similarity import (
     CHUNK,
     Moments,
     cluster_windows,
+    clusters,
     correlation_clusters,
     linear_cka,
 )
@@ -86,6 +87,32 @@ def test_merge_is_as_if_seen_together(cut):
     torch.testing.assert_close(
         merged.update(rows).scatter, moments_of(torch.cat([rows, rows])).scatter
     )
+
+
+@pytest.mark.parametrize("made, fed, read", list(np.ndindex(2, 2, 2)))
+def test_inference_mode_may_begin_and_end_anywhere(made, fed, read):
+    rows = sample()
+    with torch.inference_mode(bool(made)):
+        moments = Moments(10)
+    with torch.inference_mode(bool(fed)):
+        moments.update(rows[:300] + 0).merge(Moments(10).update(rows[300:400] + 0))
+    with torch.inference_mode(bool(read)):
+        correlation = moments.correlation()
+    assert not correlation.is_inference()
+    moments.update(rows[400:])
+    torch.testing.assert_close(moments.scatter, moments_of(rows).scatter)
+
+
+def test_rows_that_ask_for_gradients_leave_none():
+    moments = Moments(10).update(sample().requires_grad_())
+    assert not moments.scatter.requires_grad
+
+
+def test_rows_that_are_refused_are_not_counted_twice():
+    moments = Moments(2).update(torch.tensor([[1.0, float("nan")]]))
+    for _ in range(2):
+        with pytest.raises(BadInput, match="up to number 1 hold"):
+            moments.mean  # noqa: B018
 
 
 def test_reading_midway_changes_nothing():
@@ -232,6 +259,31 @@ def test_undefined_correlation_counts_as_none():
 def test_windows_of_the_released_toy_example():
     windows = cluster_windows([1, 1, 2, 3, 3, 2], [2, 2, 2])
     assert dict(zip(*np.unique(windows, return_counts=True), strict=True)) == {1: 1, 2: 2}
+
+
+def test_counts_of_clusters_are_those_of_their_labels():
+    rows, _ = planted()
+    rows = torch.cat([rows, torch.full((len(rows), 2), 0.25)], dim=1)
+    moments, widths, thresholds = moments_of(rows), [5, 5, 4], [0.3, 1.0]
+    found = clusters(moments, widths, thresholds)
+    assert (found["rows"], found["neurons"], found["layers"]) == (4000, 14, 3)
+    assert found["constant"] == 2
+    assert found["clusters"] == {0.3: 8, 1.0: 1}  # a threshold of 1 joins whatever is left
+    assert found["clusters_varying"] == {0.3: 6, 1.0: 1}
+    assert found["sizes"][0.3] == {1: 5, 2: 1, 3: 1, 4: 1}
+    for threshold, labels in correlation_clusters(moments.correlation(), thresholds).items():
+        windows = cluster_windows(labels, widths)
+        assert sum(found["windows"][threshold].values()) == len(windows)
+        assert max(found["windows_of_several"][threshold]) == max(windows)
+
+
+def test_one_pass_equals_the_kept_rows(family_model):
+    sentences = ["The old sailor watched a boat .".split(), "Why ?".split()] * 3
+    rows = activations.extract(*family_model, sentences, level="word", pooling="mean").rows
+    moments = similarity.moments(*family_model, sentences, level="word", pooling="mean")
+    assert moments.count == len(rows) == 27
+    want = np.corrcoef(rows.flatten(1).double().numpy().T)
+    np.testing.assert_allclose(moments.correlation(), want, atol=1e-4)
 
 
 def test_windows_do_not_depend_on_the_names_of_clusters():

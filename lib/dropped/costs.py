@@ -17,8 +17,8 @@ from lib.dropped import runs
 from lib.dropped.claims import ROUNDING
 from lib.general import Found
 from lib.grids import Profile, Run, cut_of
-from lib.recipes import Recipe
 from lib.report import Table, claim_table, indexed
+from lib.training import Recipe
 
 MB = 1e6
 WORK = {"inference": "inference", "tuning": "fine-tuning"}  # name in a record: in a table

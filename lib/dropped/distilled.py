@@ -19,7 +19,7 @@ from lib import old_records as records
 from lib.dropped.runs import learn, made_of, task_of
 from lib.general import Found
 from lib.grids import Profile, Run, cut_of
-from lib.recipes import Recipe
+from lib.training import Recipe
 
 HELD_OUT = 200  # sentences on which student and teacher are compared
 ABOUT = "distillation.json"

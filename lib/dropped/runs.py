@@ -11,7 +11,7 @@ from lib import corpora, dropping, encoders, finetune, general, training
 from lib import old_records as records
 from lib.general import Found
 from lib.grids import WHOLE, Profile, Run, cut_of
-from lib.recipes import RELEASED, Recipe
+from lib.training import RELEASED, Recipe
 
 
 def task_of(settings: Profile, run: Run) -> corpora.Task:

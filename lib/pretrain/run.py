@@ -19,8 +19,7 @@ from lib import dropping, encoders
 from lib.batches import Batch
 from lib.errors import BadInput, one_of, within
 from lib.pretrain import measure, objectives, shapes, text, vocabulary
-from lib.recipes import PRECISIONS, Recipe
-from lib.training import Training, finish, products
+from lib.training import PRECISIONS, Recipe, Training, finish, products
 
 LENGTH = 64  # tokens of a row
 VOCABULARY = 8000
@@ -123,7 +122,7 @@ def train(
     steps, seed
         Updates, and what decides weights, order and the words asked.
     precision
-        Of the products, as in :class:`lib.recipes.Recipe`; ``bfloat16`` also pays on a processor
+        Of the products, as in :class:`lib.training.Recipe`; ``bfloat16`` also pays on a processor
         that multiplies it.
     teacher
         A BERT that predicts words, for an architecture with a parent: the student starts from the

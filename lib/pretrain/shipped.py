@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,8 +13,7 @@ from lib import encoders, figures, profiles
 from lib import old_records as records
 from lib.pretrain import given, measure, shapes, ship, text
 from lib.pretrain.run import LENGTH
-from lib.probing.report import best_alone, percent
-from lib.report import cells_of, indexed, task_title
+from lib.report import cells_of, indexed, mean_pm, task_title
 
 NAMES = profiles.MINIATURES
 PROBED = ("pos", "chunk")  # tasks on which the records of their probes are shown
@@ -96,3 +96,15 @@ def known() -> pd.DataFrame:
 def shown(number: float) -> str:
     """A loss in nats, or an accuracy as a share; both with the digits that count."""
     return f"{number:.3f}" if number < 1 else f"{number:.2f}"
+
+
+def best_alone(values: list[dict]) -> dict[str, str]:
+    """The layer that scores best alone on dev, seed by seed, and its score on test."""
+    best = [int(np.argmax(v["alone"]["dev"])) for v in values]
+    alone = [v["alone"]["test"][layer] for v, layer in zip(values, best, strict=True)]
+    return {"best layer": ", ".join(map(str, sorted(set(best)))), "its score": percent(alone)}
+
+
+def percent(scores: list[float]) -> str:
+    """Scores from 0 to 1 as points: mean and standard deviation."""
+    return mean_pm(100 * np.asarray(scores, dtype=float))

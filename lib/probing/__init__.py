@@ -1,1 +1,0 @@
-"""The pages on task-specific redundancy: what one run computes, its tables and its figures."""

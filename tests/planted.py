@@ -1,0 +1,26 @@
+"""Run the tagged cells of a page in a namespace that holds planted frames."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+
+from lib import records, style
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+
+def cells(page: str, tag: str) -> list[str]:
+    """Sources of the cells of a page that have a tag."""
+    found = json.loads((NOTEBOOKS / f"{page}.ipynb").read_text())["cells"]
+    return ["".join(c["source"]) for c in found if tag in c["metadata"].get("tags", [])]
+
+
+def run(page: str, *tags: str, **planted) -> dict:
+    """The namespace after the tagged cells of a page have run over what was planted."""
+    namespace = {"pd": pd, "sns": sns, "style": style, "records": records, **planted}
+    for tag in tags:
+        for source in cells(page, tag):
+            exec(compile(source, f"{page}: {tag}", "exec"), namespace)  # noqa: S102
+    return namespace

@@ -1,0 +1,88 @@
+"""Verdict words, losses, colours: laws of what every page shows the same way."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import settings, style
+
+
+def test_a_verdict_follows_the_claim_s_own_quantifier():
+    assert style.verdict([]) == "not testable here"
+    assert style.verdict([True] * 3) == "reproduced"
+    assert style.verdict([False] * 3) == "not reproduced"
+    assert style.verdict([True, False, True]) == "mixed (2 of 3)"
+    assert style.verdict([True, False, True], every=True) == "not reproduced"
+
+
+@pytest.mark.parametrize(("tasks", "seeds"), [*itertools.product((1, 2, 3), repeat=2)])
+def test_averages_need_three_tasks_and_three_seeds(tasks, seeds):
+    told = style.verdict([True], tasks=tasks, seeds=seeds)
+    assert (told == "reproduced") == (tasks == seeds == 3)
+    assert told in ("reproduced", "too little data")
+
+
+def planted(**changes):
+    rows = [
+        {"model": "m", "task": task, "strategy": s, "k": k, "seed": seed, "blocks": 6 - k}
+        | {"score": 0.9 - 0.1 * k, "constant": 0.5 if task == "sst2" else 0.88}
+        for task, (s, k), seed in itertools.product(
+            ("sst2", "cola"), (("whole", 0), ("top", 1), ("top", 2)), (0, 1)
+        )
+    ]
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def test_a_loss_is_the_whole_model_s_score_less_the_smaller_one_s():
+    found = style.losses(planted())
+    assert np.allclose(found["loss"], 10 * found["k"])
+    assert np.allclose(found["kept"], (0.9 - 0.1 * found["k"]) / 0.9)
+    sst2 = found[found["task"] == "sst2"]
+    assert np.allclose(sst2["way"], 1 - sst2["k"] / 4)
+    assert np.allclose(found["share"], found["k"] / 6)
+    assert sst2["learned"].all() and not found[found["task"] == "cola"]["learned"].any()
+
+
+def test_a_run_without_its_whole_model_has_no_loss():
+    runs = planted()
+    found = style.losses(runs[~((runs["k"] == 0) & (runs["seed"] == 1))])
+    assert set(found["seed"]) == {0}
+
+
+def test_averages_hold_what_was_learned_and_finished_and_no_extra_task():
+    runs = planted(constant=0.5)
+    found = style.losses(runs)
+    assert set(style.averaged(found)["task"]) == {"sst2"}
+    assert set(style.averaged(found[found["task"] == "cola"])["task"]) == {"cola"}
+    some = found[~((found["k"] == 2) & (found["seed"] == 1))]
+    assert set(style.averaged(some, cuts=3)["seed"]) == {0}
+
+
+def test_a_strategy_keeps_its_look_whoever_stands_next_to_it():
+    few, many = style.palette(["top", "odd"]), style.palette(["bottom", "odd", "even", "top"])
+    assert few["top"] == many["top"] and few["odd"] == many["odd"] != few["top"]
+    assert style.palette(["pos"])["pos"] == style.palette(["POS tagging"])["POS tagging"]
+
+
+def test_a_table_has_a_caption_scopes_and_one_mark_for_what_is_missing():
+    frame = pd.DataFrame({"x": [1.25, np.nan], "verdict": ["reproduced", "mixed (1 of 2)"]})
+    html = style.table(frame, "What it shows.").data
+    assert "<caption>What it shows.</caption>" in html
+    assert html.count("<th ") == html.count("scope=")
+    assert "<th>" not in html and "NaN" not in html and style.MISSING in html
+    assert 'class="verdict reproduced"' in html and 'class="verdict mixed"' in html
+
+
+def test_a_judged_claim_counts_its_cells_tasks_and_seeds(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path))
+    chosen = settings.of("dropping", {})
+    runs = pd.DataFrame(itertools.product(["m"], ["sst2", "rte", "qqp"], [0, 1, 2]))
+    runs.columns = ["model", "task", "seed"]
+    row = style.judge(chosen, "B3", [True, False], "so much", runs)
+    assert row["cells"] == "1 of 2" and row["verdict"] == "mixed (1 of 2)"
+    [kept] = style.records.verdicts("tiny").to_dict("records")
+    assert kept["seeds"] == 3 and kept["tasks"] == ["sst2", "rte", "qqp"] and kept["text"] == "real"
+    few = style.judge(chosen, "B3", [True], "so much", runs[runs["seed"] == 0])
+    assert few["verdict"] == "too little data"
