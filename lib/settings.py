@@ -183,7 +183,7 @@ def of(
     Traceback (most recent call last):
     lib.errors.BadInput: epochs 0 is not valid: it should be greater than or equal to 1
     """
-    _check_names(page.get("In", ()))
+    check_names(page.get("In", ()))
     fields = set(Settings.model_fields) - {"experiment", "on", "given"}
     given = {name: page[name] for name in fields if page.get(name) is not None}
     given |= {name: value for name, value in changes.items() if value is not None}
@@ -208,7 +208,7 @@ def sentence(error: ValidationError) -> str:
     return f"{name} {value!r} is not valid: {told[:1].lower()}{told[1:]}"
 
 
-def _check_names(cells: Sequence[str]) -> None:
+def check_names(cells: Sequence[str]) -> None:
     """Refuse a parameter that nobody knows, which papermill itself lets pass.
 
     ``cells`` are the sources of the cells run so far (``In``): papermill writes the parameters it
