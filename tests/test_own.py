@@ -197,7 +197,10 @@ def lacking(source, folder, name):
 
 
 WRONG_MODELS = {
-    "pickle": (lambda m, p: lacking(m, p, "model.safetensors"), "holds no model.safetensors; other weights are not read"),
+    "pickle": (
+        lambda m, p: lacking(m, p, "model.safetensors"),
+        "holds no model.safetensors; other weights are not read",
+    ),
     "config": (lambda m, p: lacking(m, p, "config.json"), "has no config.json that can be read"),
     "tokenizer": (lambda m, p: lacking(m, p, "tokenizer.json"), "has no tokenizer beside it"),
     "headless": (
