@@ -197,14 +197,17 @@ def lacking(source, folder, name):
 
 
 WRONG_MODELS = {
-    "pickle": (lambda m, p: lacking(m, p, "model.safetensors"), "holds no model.safetensors"),
+    "pickle": (
+        lambda m, p: lacking(m, p, "model.safetensors"),
+        "holds no model.safetensors; other weights are not read",
+    ),
     "config": (lambda m, p: lacking(m, p, "config.json"), "has no config.json that can be read"),
     "tokenizer": (lambda m, p: lacking(m, p, "tokenizer.json"), "has no tokenizer beside it"),
     "headless": (
         lambda m, p: altered(m, p, architectures=["BertModel"]),
         "is BertModel; one fine-tuned as ...ForSequenceClassification is needed",
     ),
-    "kind": (lambda m, p: altered(m, p, model_type="x"), "architecture 'x' .*is not known"),
+    "kind": (lambda m, p: altered(m, p, model_type="berd"), "architecture 'berd' .* is not known"),
     "shared": (lambda m, p: altered(m, p, model_type="albert"), "shares one block among all"),
     "one block": (lambda m, p: altered(m, p, num_hidden_layers=1), "has one block, and one must"),
     "many labels": (
