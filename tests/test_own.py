@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from lib import BadInput, corpora, dropping, encoders, own, settings
+from lib import BadInput, corpora, dropping, encoders, labelled, own, settings
 
 NAMES = ("bad", "good", "dull")  # an order that is not alphabetical
 ROWS = [
@@ -81,7 +81,7 @@ def run(request):
 
 
 def read(path, classes=NAMES, text="text", **options):
-    return corpora.own(path, classes, text=text, label="label", **options)
+    return labelled.task(path, classes, text=text, label="label", **options)
 
 
 def test_all_formats_give_the_same_task_and_no_text_is_in_two_parts(tmp_path):
