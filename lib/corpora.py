@@ -9,7 +9,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +27,6 @@ __all__ = [
 #: How many examples the generated treebank has in train, dev and test.
 EMBEDDED_SIZES = {kind: (2000, 250, 500) for kind in ("sentence", "pair")}
 EMBEDDED_SIZES["tagging"] = (4000, 500, 500)
-HUB = "nyu-mll/glue"
 WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")
 SAYS = {  # sources in words for an error: values of the parameter ``data``
     "embedded": "data='embedded' (generated)",
@@ -151,7 +150,7 @@ def _where(info: TaskInfo, root) -> str:
 def _files(info: TaskInfo, where: str, root) -> list[Path]:
     """The files that a task's text depends on."""
     if where == "hub":
-        parts = _hub_data(info.name).values()
+        parts = readers.hub(info.name).values()
         return [Path(file["filename"]) for part in parts for file in part.cache_files]
     if where != "folder":
         ours = {"archive": archive.place(), "python": sources.topics_file()}
@@ -190,39 +189,9 @@ def _from_treebank(info, files, seed, told):
 
 def _from_hub(info, files, seed, told):
     parts = ("train", "validation_matched" if info.name == "mnli" else "validation")
-    data = _hub_data(info.name)
-    return f"Hub, {HUB}", info.split(*(_hub_rows(data[part], part, info, told) for part in parts))
-
-
-@lru_cache(maxsize=1)
-def _hub_data(name: str):
-    """A task of GLUE from the Hub, or from its cache where ``HF_HUB_OFFLINE`` is set."""
-    from datasets import load_dataset  # noqa: PLC0415  (slow to import)
-
-    try:
-        return load_dataset(HUB, name)
-    except Exception as error:  # the ways to fail are many: network, cache, proxy
-        none = isinstance(error, FileNotFoundError)
-        why = "the Hub has no such data set" if none else "the Hub does not answer"
-        raise BadInput(
-            f"{HUB} ({name}) cannot be had, {why}; use {SAYS['folder']} instead"
-        ) from error
-
-
-def _hub_rows(data, part: str, info: TaskInfo, told) -> list[tuple]:
-    """Items of one split; -1 marks a row without label."""
-    for column in (*info.hub, "label"):
-        one_of(f"{HUB} {part}: column", column, data.column_names)
-    declared = tuple(getattr(data.features["label"], "names", None) or info.labels)
-    if declared != info.labels:
-        raise BadInput(f"{HUB} {part}: classes are {declared}; expected {info.labels}")
-    items = []
-    for i, (*words, raw) in enumerate(zip(*(data[c] for c in (*info.hub, "label")), strict=True)):
-        high = len(info.labels) - 1 if info.labels else 5
-        value = None if raw == -1 else readers.number(f"{HUB} {part} row {i}", raw, 0, high)
-        named = info.labels and value is not None
-        items.append(readers.item(words, info.labels[int(value)] if named else value, told))
-    return [found for found in items if found]
+    data = readers.hub(info.name)
+    read = (readers.hub_rows(data[p], p, told, texts=info.hub, labels=info.labels) for p in parts)
+    return f"Hub, {readers.HUB}", info.split(*read)
 
 
 _READ = {

@@ -24,14 +24,14 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
-from lib import corpora, dropping, encoders, finetune, settings
+from lib import corpora, dropping, encoders, finetune, labelled, settings
 from lib.errors import BadInput
 from lib.finetune import RELEASED, Recipe
 
 HEAD = "ForSequenceClassification"
 TRIED = 8  # texts on which a saved model is compared with the one that was trained
 EXAMPLE = "all-minilm-l6-v2", "polarity"  # encoder and sentences of the example
-EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)
+EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)  # its cuts: the released rate
 SHORT = 12  # words of the example's sentences at most
 SEEN, UNSEEN = 320, 500  # sentences that its model is made from, and sentences in its file
 
@@ -58,7 +58,7 @@ class Wishes(BaseModel):
     text: Annotated[tuple[Name, ...], BeforeValidator(_columns)] = ("text",)
     label: Name = "label"
     metric: Name | None = None
-    tolerance: Annotated[float, Field(ge=0, le=100)] = 2.0
+    tolerance: Annotated[float, Field(ge=0, le=100)] = 5.0
     max_length: Annotated[int, Field(ge=4, le=1_000_000)] = 128
     seed: settings.Seed = 0
 
@@ -97,7 +97,7 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
         Where the example is made if neither ``model`` nor ``file`` is given.
     wishes
         ``model``, a fine-tuned classifier (folder or Hub id); ``file``, ``text``, ``label``,
-        ``metric`` and ``seed`` as for :func:`lib.corpora.own`; ``out``, a new or empty folder for
+        ``metric`` and ``seed`` as for :func:`lib.labelled.task`; ``out``, a new or empty folder for
         the smaller model; ``tolerance``, points of the metric that may be lost; ``max_length``,
         tokens read of a text at most.
 
@@ -120,7 +120,7 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     classes = ("negative", "positive") if example else classes_of(asked.model)
     file = write_example(folder) if example else asked.file
     own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
-    task = corpora.own(file, classes, **own)
+    task = labelled.task(file, classes, **own)
     changed = {n: getattr(chosen, n) for n in ("epochs", "batch", "learning_rate")}
     changed = {name: value for name, value in changed.items() if name in chosen.given}
     recipe = replace(

@@ -1,4 +1,4 @@
-"""Readers of the original files: tables of GLUE, columns of tagged words, plain text.
+"""Readers of original text: tables of GLUE, GLUE on the Hub, columns of tagged words, plain text.
 
 Every reader takes a file and a counter: what a rule leaves out or alters is counted there, and
 anything else that is not as it should be is a :class:`~lib.errors.BadInput` with file and line. A
@@ -9,6 +9,7 @@ is a list of Python strings, some 100 MB for the largest one (MNLI).
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from lib.errors import BadInput, one_of
 
 BLANK = "blank lines"
+HUB = "nyu-mll/glue"
 
 
 def lines(path: str | Path, raw: bytes | None = None) -> list[tuple[str, str]]:
@@ -218,6 +220,50 @@ def _sentences(words: list[str]) -> list[list[str]]:
         if (ends or closes) and following:
             sentences.append([])
     return sentences
+
+
+@lru_cache(maxsize=1)
+def hub(name: str):
+    """A task of GLUE from the Hub, or from its cache where ``HF_HUB_OFFLINE`` is set."""
+    from datasets import load_dataset  # noqa: PLC0415  (slow to import)
+
+    try:
+        return load_dataset(HUB, name)
+    except Exception as error:  # the ways to fail are many: network, cache, proxy
+        none = isinstance(error, FileNotFoundError)
+        why = "the Hub has no such data set" if none else "the Hub does not answer"
+        raise BadInput(
+            f"{HUB} ({name}) cannot be had, {why}; use data='root' or a folder of files instead"
+        ) from error
+
+
+def hub_rows(data, part: str, told: Counter, *, texts, labels) -> list[tuple]:
+    """Sentences, or pairs, and labels of one split; -1 marks a row without label.
+
+    Parameters
+    ----------
+    data
+        A ``datasets.Dataset`` with columns ``texts`` and ``label``.
+    part
+        Its name, for errors.
+    told
+        Takes the counts of what is left out.
+    texts
+        Names of the one or two columns of text.
+    labels
+        Canonical labels in the order of the Hub's class numbers; empty for scores 0 to 5.
+    """
+    for column in (*texts, "label"):
+        one_of(f"{HUB} {part}: column", column, data.column_names)
+    declared = tuple(getattr(data.features["label"], "names", None) or labels)
+    if declared != labels:
+        raise BadInput(f"{HUB} {part}: classes are {declared}; expected {labels}")
+    items, high = [], len(labels) - 1 if labels else 5
+    for i, (*words, raw) in enumerate(zip(*(data[c] for c in (*texts, "label")), strict=True)):
+        value = None if raw == -1 else number(f"{HUB} {part} row {i}", raw, 0, high)
+        named = labels and value is not None
+        items.append(item(words, labels[int(value)] if named else value, told))
+    return [found for found in items if found]
 
 
 def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[list, list, list]:

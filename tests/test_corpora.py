@@ -520,7 +520,7 @@ def test_hub_rows_without_label_are_counted_and_other_faults_refused():
 
     def found(info, **columns):
         data = hub_data(corpora.TASKS["rte"], **columns)["train"]
-        return corpora._hub_rows(data, "train", info, told)
+        return readers.hub_rows(data, "train", told, texts=info.hub, labels=info.labels)
 
     assert len(found(info, label=[-1] + [0] * 19)) == 19 and told == {"rows without a label": 1}
     other = dataclasses.replace(info, labels=info.labels[::-1])
@@ -541,7 +541,7 @@ def test_hub_failure_is_one_sentence_that_names_the_other_sources(monkeypatch, e
     def fails(*args):
         raise error("many lines\nof detail")
 
-    corpora._hub_data.cache_clear()
+    readers.hub.cache_clear()
     monkeypatch.setattr(datasets, "load_dataset", fails)
     with pytest.raises(
         BadInput, match=rf"nyu-mll/glue \(rte\) .* the Hub {why}; .* folder"
