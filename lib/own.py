@@ -48,9 +48,9 @@ def score(request: Request, model, tokenizer, part: str) -> float:
 
 
 def told(request: Request, points: float) -> str:
-    """A score in words: by the task's metric, or the perplexity."""
-    words = request.head == "lm"
-    return f"perplexity {np.exp(-points / 100):.2f}" if words else f"{points:.1f}"
+    """A score in words, with the name of its metric."""
+    shown = f"{np.exp(-points / 100):.2f}" if request.head == "lm" else f"{points:.1f}"
+    return f"{request.task.metric} {shown}"
 
 
 def seconds(request: Request, model, tokenizer) -> float:
