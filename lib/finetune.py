@@ -24,7 +24,7 @@ from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
 
 STARTS = ("pretrained", "tuned")
-TOKENS = ("head", "last", "mean")  # whose vector stands for a sentence
+TOKENS = ("head", "last", "mean")  # whose vector stands for a sentence, see vectors
 KEPT = 8  # tuned models in the cache; the oldest go
 COMPARED = 2000  # sentences of the training part at most, on which layers are compared
 
@@ -111,8 +111,7 @@ def train(
 ) -> dict:
     """Fine-tune a model with its head, in place; the account of the training.
 
-    ``options`` are ``checkpoint`` and ``progress`` of :func:`lib.training.finish`, which says what
-    is raised.
+    ``options`` are those of :func:`lib.training.finish`, which says what is raised.
     """
     return finish(fine_tuning(model, tokenizer, task, recipe, seed), **options)
 
@@ -122,8 +121,7 @@ def predict(
 ) -> Tensor:
     """Logits of sentences or pairs, shape (N, C), in the order given, on the CPU.
 
-    Batches hold ``batch_tokens`` padded tokens of sentences of like length; results do not depend
-    on them beyond rounding.
+    Results do not depend on ``batch_tokens``, padded tokens of a batch, beyond rounding.
     """
     encoded = batches.encode(model, tokenizer, sentences, level="sentence", max_length=max_length)
     return logits(model, tokenizer, encoded, batch_tokens=batch_tokens)
@@ -267,31 +265,36 @@ def compare(base, tuned, tokenizer, task: corpora.Task) -> dict[str, list[float]
     dict
         :func:`alike` of the vectors that a head reads, and under names that end in ``_mean`` of
         means over all tokens; on at most :data:`COMPARED` sentences, which are kept in memory.
-        Cost: two passes of each model.
+        Cost: a pass of each model.
     """
-    encoded, found = encode(tuned, tokenizer, task.train[:COMPARED], 128), {}
+    encoded = encode(tuned, tokenizer, task.train[:COMPARED], 128)
+    before, after = (vectors(model, tokenizer, encoded) for model in (base, tuned))
+    found = {}
     for token, suffix in (("head", ""), ("mean", "_mean")):
-        pair = [vectors(model, tokenizer, encoded, token) for model in (base, tuned)]
-        found |= {f"{name}{suffix}": line for name, line in alike(*pair).items()}
+        pair = alike(before[token], after[token])
+        found |= {f"{name}{suffix}": line for name, line in pair.items()}
     return found
 
 
-def vectors(model, tokenizer, encoded: batches.Encoded, token: str = "head") -> Tensor:
-    """Vectors of sentences in every layer (N, L, H), in the order given, on the model's device.
+def vectors(model, tokenizer, encoded: batches.Encoded) -> dict[str, Tensor]:
+    """Vectors of sentences in every layer, each (N, L, H) in the order given, from one pass.
 
-    ``token`` is ``head`` for the token that a head reads (the first, XLNet's last), ``last``, or
-    ``mean`` for the mean over all tokens, special ones counted and padding not.
+    ``head`` is that of the token that a head reads (the first, XLNet's last), ``last`` that of the
+    last token, and ``mean`` the mean over all tokens, special ones counted and padding not.
     """
-    one_of("token", token, TOKENS)
-    ends = [np.array([len(ids) - 1]) for ids in encoded.ids]
-    begins = {"mean": [np.zeros(1, dtype=int)] * len(ends), "last": ends}
-    if token != "head":
-        encoded = replace(encoded, first=begins[token], last=ends)
-    shape = len(encoded.owner), activations.n_layers(model), model.config.hidden_size
-    found, pooling = torch.empty(shape, device=model.device), "mean" if token == "mean" else "last"
-    for rows, where in activations.stream(model, tokenizer, encoded, pooling=pooling):
+    ends, several = [len(ids) - 1 for ids in encoded.ids], len(TOKENS)
+    heads = [int(first[0]) for first in encoded.first]
+    spans = [((h, h), (e, e), (0, e)) for h, e in zip(heads, ends, strict=True)]
+    pieces = np.array(spans)  # (N, tokens, 2): each a row of the same pass
+    asked = replace(
+        encoded, first=list(pieces[..., 0]), last=list(pieces[..., 1]),
+        start=[several * n for n in range(len(ends))], owner=np.repeat(encoded.owner, several),
+    )  # fmt: skip
+    shape = len(asked.owner), activations.n_layers(model), model.config.hidden_size
+    found = torch.empty(shape, device=model.device)
+    for rows, where in activations.stream(model, tokenizer, asked, pooling="mean"):
         found[where] = rows
-    return found
+    return dict(zip(TOKENS, found.unflatten(0, (-1, several)).unbind(dim=1), strict=True))
 
 
 def alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:

@@ -235,6 +235,7 @@ def tokenizer(kind: str, text: Iterable[str], size: int) -> transformers.PreTrai
 # ---- objectives: logits (K, V), the words (K,), and which of them were out of sight -------------
 
 SHARE, MASKED, SWAPPED = 0.15, 0.8, 0.1  # asked; of these hidden, replaced :cite:p:`devlin2019bert`
+SCORES = 1 << 27  # logits at most at once where nothing is trained
 AHEAD = 6  # one of so many words is said by a permuted model, as in XLNet's pretraining
 HEAT = 2.0  # temperature of the teacher :cite:p:`sanh2019distilbert`
 LOSSES = (5.0, 2.0, 1.0)  # weights of the teacher's words, the hidden words, the last vectors
@@ -315,7 +316,7 @@ def objective(model):
     """What a model was made to predict: :func:`masked`, :func:`permuted` or :func:`causal`."""
     if model.config.model_type == "xlnet":
         return permuted
-    return masked if type(model).__name__.endswith("ForMaskedLM") else causal
+    return causal if encoders.causal(model.config) else masked
 
 
 def mean_loss(model, tokenizer, inputs: dict[str, Tensor]) -> Tensor:
@@ -354,7 +355,8 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     """
     training, device, found = model.training, model.device, []
     model.eval()
-    given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=batch_size(device))
+    most = min(batch_size(device), SCORES // model.get_input_embeddings().num_embeddings)
+    given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=most)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for batch in given:
@@ -538,13 +540,6 @@ def inherit(student, teacher, keep: list[int]):
 
 # ---- one pretraining ----------------------------------------------------------------------------
 
-LIMITS = {
-    "width": (16, 1024),
-    "blocks": (1, 48),
-    "vocabulary": (300, 2**16 - 1),
-    "steps": (1, 10_000_000),
-    "seed": (0, 2**32 - 1),
-}
 STRETCHES = ((4, 0.05), (8, 0.10), (16, 0.15), (32, 0.20))  # tokens, up to this share of the steps
 
 
@@ -568,7 +563,7 @@ class Plan:
         Of the products, as in :class:`lib.training.Recipe`; ``bfloat16`` also pays on a processor
         that multiplies it.
     teacher
-        A BERT that predicts words, for DistilBERT: name or folder.
+        For DistilBERT a BERT that predicts words, by name or folder; default the released one.
     out
         Folder for the model, where a killed run goes on; None keeps nothing.
 
@@ -593,24 +588,28 @@ class Plan:
     def __post_init__(self):
         """Refuse what cannot be trained or saved."""
         one_of("architecture", self.architecture, MINIATURES)
-        for name, limits in LIMITS.items():
-            within(name, getattr(self, name), *limits)
+        within("width", self.width, 16, 1024)
+        within("blocks", self.blocks, 1, 48)
+        within("vocabulary", self.vocabulary, 300, 2**16 - 1)
+        within("steps", self.steps, 1, 10_000_000)
+        within("seed", self.seed, 0, 2**32 - 1)
         if self.width % min(self.width, HEAD):
             raise BadInput(f"width {self.width} is not valid; above {HEAD} it is a multiple of it")
         replace(RECIPE, precision=self.precision)
-        next(paragraphs(self.corpus))
-        parent = model_table.MINIATURES[self.architecture].parent
-        if bool(parent) != bool(self.teacher):
-            needs = f"needs a teacher, such as {parent}" if parent else "takes no teacher"
-            raise BadInput(f"{self.architecture} {needs}")
-        if parent and encoders.architecture(self.teacher) != "bert":
+        next(paragraphs(self.corpus), None)
+        if self.teacher and not model_table.MINIATURES[self.architecture].parent:
+            raise BadInput(f"{self.architecture} takes no teacher")
+        if self.parent and encoders.architecture(self.parent) != "bert":
             raise BadInput(f"teacher {self.teacher!r} is no BERT")
         if self.out and not self.told:
-            raise BadInput(
-                "source is not given; the card of a saved model names it with its licence"
-            )
+            raise BadInput("source is not given; the card names the text and its licence")
         if self.out and (Path(self.out) / WEIGHTS).exists():
             raise BadInput(f"out {self.out!r} holds a finished model; name a new folder")
+
+    @property
+    def parent(self) -> str | None:
+        """Whom a student learns from: the teacher, else the released miniature."""
+        return self.teacher or model_table.MINIATURES[self.architecture].parent
 
     @property
     def told(self) -> str | None:
@@ -647,15 +646,15 @@ def read(plan: Plan) -> Read:
 
 
 def _tokenizer(plan: Plan):
-    folder = encoders.find(plan.teacher) if plan.teacher else Path(plan.out or "")
-    if (folder / "tokenizer.json").exists() and (plan.teacher or plan.out):
-        found = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    folder = encoders.find(plan.parent) if plan.parent else Path(plan.out or "")
+    if (folder / "tokenizer.json").exists() and (plan.parent or plan.out):
+        found = encoders.read_tokenizer(folder)
     else:
         text = islice(part(plan.corpus, held=False), TOLD)
         found = tokenizer(MINIATURES[plan.architecture].tokenizer, text, plan.vocabulary)
     if plan.out:
         found.save_pretrained(plan.out)
-    if plan.teacher:
+    if plan.parent:
         found.model_input_names = ["input_ids", "attention_mask"]  # a student's have no types
     return found
 
@@ -681,7 +680,7 @@ def train(plan: Plan, data: Read, *, every: int = 500, device=None, progress: bo
         nats, ``accuracy`` and ``asked`` on the held-out rows), ``device`` and ``products``.
     """
     device = torch.device(device or encoders.default_device())
-    teacher = language_model(plan.teacher, device)[0] if plan.teacher else None
+    teacher = language_model(plan.parent, device)[0] if plan.parent else None
     model = _placed(_begun(plan, data, teacher), device)
     learned = partial(distilled, teacher=teacher) if teacher else mean_loss
     grows = teacher is None and objective(model) is not causal
@@ -758,32 +757,13 @@ def heal(model, tokenizer, rows: np.ndarray, *, steps: int, learning_rate=5e-4, 
 def language_model(name: str | Path, device=None):
     """A model with the head that predicts words, not in training, and its tokenizer.
 
-    Raises
-    ------
-    BadInput
-        If it has no such head, as most models that were tuned on something have none.
+    See :func:`lib.encoders.load`, also for what is refused.
     """
-    folder, options = encoders.find(name), {"local_files_only": True}
-    config = transformers.AutoConfig.from_pretrained(folder, **options)
-    kind = getattr(transformers, (config.architectures or [""])[0], None)
-    found = {"missing_keys": True}
-    if getattr(kind, "__name__", "").endswith(("ForMaskedLM", "LMHeadModel", "ForCausalLM")):
-        with encoders.quiet():
-            model, found = kind.from_pretrained(
-                folder, dtype="float32", output_loading_info=True, **options
-            )
-    if found["missing_keys"]:
-        raise BadInput(f"model {str(name)!r} has no head that predicts words")
-    model = _placed(model.eval(), device or encoders.default_device())
-    return model, transformers.AutoTokenizer.from_pretrained(folder, **options)
+    model, learner = encoders.load(name, head="lm", device=device)
+    return _placed(model, model.device), learner
 
 
 LOGGED = "architecture corpus source width steps seed device products entropies log".split()
-BEGUN = (
-    "It started from how often each piece occurs, and read stretches of 4 to 32 tokens for the "
-    "first 20% of the steps. "
-)
-SAID = {masked: "masked words", permuted: "words of a permuted order", causal: "next words"}
 
 
 def save(plan: Plan, data: Read, model, account: dict) -> Path:
@@ -794,7 +774,7 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
     data.tokenizer.save_pretrained(folder)
     model.float()
     told = vars(plan) | account | {"corpus": Path(plan.corpus).name, "source": plan.told}
-    told = {name: told[name] for name in LOGGED}
+    told = {name: told[name] for name in LOGGED} | {"width": model.config.hidden_size}
     records.write_whole(folder / LOG, json.dumps(told, indent=1) + "\n")
     records.write_whole(folder / CARD, card(plan, data, model, account))
     return folder
@@ -802,18 +782,18 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
 
 def card(plan: Plan, data: Read, model, account: dict) -> str:
     """What the miniature is, what it learned from, how well, and what it is not."""
-    entry, said = model_table.MINIATURES[plan.architecture], objective(model)
-    taught = f", distilled from {entry.parent} and begun as its every second block"
-    found = vars(entry) | vars(plan) | asdict(plan.recipe) | account | account["log"][-1]
-    found |= account["entropies"] | {
-        "blocks": dropping.n_blocks(model),
-        "width": model.config.hidden_size,
-        "parameters": encoders.n_parameters(model),
-        "pieces": len(data.tokenizer),
-        "taught": taught if entry.parent else "",
-        "begun": "" if entry.parent or said is causal else BEGUN,
-        "said": SAID[said],
-        "told": plan.told,
-    }
-    text = Path(__file__).with_name("card.md").read_text().format(**found)
+    found = vars(model_table.MINIATURES[plan.architecture]) | vars(plan) | asdict(plan.recipe)
+    found |= (
+        account
+        | account["log"][-1]
+        | account["entropies"]
+        | {
+            "blocks": dropping.n_blocks(model),
+            "width": model.config.hidden_size,
+            "parameters": encoders.n_parameters(model),
+            "pieces": len(data.tokenizer),
+            "told": plan.told,
+        }
+    )
+    text = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(**found)
     return "\n\n".join(textwrap.fill(para, 100) for para in text.split("\n\n")) + "\n"
