@@ -224,7 +224,7 @@ def test_sentences_are_read_by_a_model_tuned_once_on_the_parts_of_the_protocol(
     assert len(list((results / ".checkpoints").iterdir())) == 3
 
 
-SENTENCES = "sst2"
+SENTENCES = "polarity"
 
 
 def test_another_threshold_reads_nothing_again(family_folders, tuned):
@@ -237,8 +237,8 @@ def test_another_threshold_reads_nothing_again(family_folders, tuned):
     assert probing.rows(model, SENTENCES, asked(max_examples=12)) is not one
 
 
-@pytest.mark.parametrize("task", ["pos", "stsb", "mrpc", "cola"])
-def test_tags_numbers_pairs_and_other_scores_go_through(family_folders, task):
+@pytest.mark.parametrize("task", ["pos", "valence", "domain"])
+def test_tags_numbers_and_classes_go_through(family_folders, task):
     data = probing.rows(str(family_folders["distilbert"]), task, asked())
     chosen = asked(thresholds=[0.5], layer_tolerances=[1])
     found = probing.layers(data, chosen, 0)
@@ -247,7 +247,7 @@ def test_tags_numbers_pairs_and_other_scores_go_through(family_folders, task):
     assert found["alone"]["dev"][0] == found["together"]["dev"][0]
     assert (found["control"] is None) == (task != "pos") == (found["level"] != "word")
     assert (found["own"] is None) == (task == "pos")
-    assert {"stsb": 0, "mrpc": 2, "cola": 2}.get(task, found["classes"]) == found["classes"]
+    assert {"valence": 0, "domain": 4}.get(task, found["classes"]) == found["classes"]
     assert len(probing.clusters(data, chosen, 0)["closest"]["test"]) == 1
     assert len(probing.transfer(data, chosen, 0)["ways"]) == 2
     ranked = probing.rankings(data, chosen, 0)
