@@ -1,14 +1,4 @@
-r"""The redundancy companion: how much of a pretrained transformer is redundant, and what can go.
-
-The data flow is the folder listing::
-
-    text -> batches -> activations -> moments -> similarity -> records -> report -> page
-     tasks   (B, T)     (N, L, H)      (D, D)    CKA, corr      .jsonl    tables,
-       \                                         clusters          /      figures
-        -> dropping -> training -> finetune, distil --------------
-           blocks      updates     scores    students
-    activations -> probes -> selection
-                  (P, C, D)  layers, neurons
+r"""How much of a pretrained transformer is redundant, and what can go: the functions of the pages.
 
 One letter code in every comment, docstring and error:
 
@@ -22,8 +12,7 @@ One letter code in every comment, docstring and error:
 ``C``  classes
 ====== ==========================================================
 
-Encoder blocks, in contrast to layers, are numbered ``0 .. n-1``: block ``b`` writes layer
-``b + 1``.
+Blocks, in contrast to layers, are numbered ``0 .. n-1``: block ``b`` writes layer ``b + 1``.
 """
 
 from lib.errors import BadInput

@@ -1,9 +1,9 @@
 """From notebooks to a book: the last step of the flow, called by the Snakefile.
 
 A page that computes is a notebook. :func:`execute` runs it by papermill into a mirror tree,
-``_build/<profile>/``, where every page keeps its relative path; :func:`assemble` adds the prose,
-the data of the figures as csv, and what is written from the library; :func:`build` makes the book
-of that tree, always from clean, with warnings as errors. Jupyter Book itself executes nothing.
+``_build/<profile>/``, where every page keeps its relative path; :func:`assemble` adds the prose;
+:func:`build` makes the book of that tree, always from clean, with warnings as errors. Jupyter Book
+itself executes nothing; what it writes of its own (tables, data, reference) is in ``book/_ext``.
 
 Command line::
 
@@ -14,22 +14,17 @@ Command line::
 from __future__ import annotations
 
 import argparse
-import ast
-import datetime
 import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import resource
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
-import pandas as pd
 import yaml
 from filelock import FileLock
 
@@ -39,7 +34,6 @@ ROOT = Path(__file__).resolve().parents[1]
 GLUED = "application/papermill.record/text/plain"
 NUMPY = re.compile(r"np\.\w+\((.+)\)")  # how NumPy writes its scalars; the page needs the number
 WIDGET = "application/vnd.jupyter.widget-view+json"  # a progress bar: needs a script to show
-PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
 
 
 def mirror(profile: str, root: Path = ROOT) -> Path:
@@ -138,6 +132,7 @@ def _read(path) -> dict:
 def _finish(path: Path, facts: dict) -> None:
     """Make outputs fit for a page: no widgets, plain glued numbers; note what it cost."""
     content = _read(path)
+    _head(content["cells"][0], path.name.lstrip(".").split("_")[0])
     for cell in content["cells"]:
         outputs = cell.get("outputs", [])
         outputs[:] = [output for output in outputs if WIDGET not in output.get("data", {})]
@@ -147,6 +142,14 @@ def _finish(path: Path, facts: dict) -> None:
     content["metadata"].pop("widgets", None)
     content["metadata"].update(facts)
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _head(cell: dict, number: str) -> None:
+    """Number the title, and give question, answer and caveat a line each."""
+    text = re.sub(r"\n+(?=\*\*(?:Answer|Caveat)\.\*\*)", "\n\n", "".join(cell["source"]))
+    if re.fullmatch(r"(?!00)[a-z\d]\d", number):
+        text = re.sub(r"^# ", f"# {number} ", text, count=1, flags=re.MULTILINE)
+    cell["source"] = text
 
 
 # ---- assembling and building ------------------------------------------------------------------
@@ -166,7 +169,7 @@ def _files(entry):
 
 
 def assemble(profile: str, root: Path = ROOT) -> Path:
-    """Put config, prose, data and generated pages beside the executed notebooks.
+    """Put config and prose beside the executed notebooks.
 
     Raises
     ------
@@ -183,10 +186,6 @@ def assemble(profile: str, root: Path = ROOT) -> Path:
     shutil.copytree(root / "book", tree / "book", ignore=shutil.ignore_patterns("results", "__*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(root / name, tree / name)
-    executed = {page: _read(tree / f"{page}.ipynb") for page in notebooks}
-    _data(root / "book/results" / profile, tree / "book/_static/data", notebooks)
-    _library(tree / "book" / "library")
-    _write(tree / "book" / "_generated", _fragments(profile, root, executed))
     return tree
 
 
@@ -213,99 +212,6 @@ def build(profile: str, root: Path = ROOT) -> Path:
             sys.stderr.write(done.stdout + done.stderr)
             raise BadInput(f"the book of profile {profile!r} has the faults named above")
     return tree / "_build" / "html" / "index.html"
-
-
-def _write(folder: Path, texts: dict[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
-
-
-def _lines(file: Path) -> list[dict]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def _data(results: Path, folder: Path, notebooks: list[str]) -> None:
-    """Write the records of each experiment as one csv: a row a run, lists as JSON."""
-    folder.mkdir(parents=True)
-    named = {page.split("_", 1)[1] for page in notebooks}
-    for experiment in named | {path.parent.name for path in results.glob("*/*.jsonl")}:
-        files = sorted((results / experiment).glob("*.jsonl"))
-        lines = [line for f in files if ".provenance" not in f.suffixes for line in _lines(f)]
-        rows = pd.DataFrame([line | line.pop("values", {}) for line in lines])
-        rows = rows.map(
-            lambda value: json.dumps(value) if isinstance(value, list | dict) else value
-        )
-        rows.to_csv(folder / f"{experiment}.csv", index=False)
-
-
-def _library(folder: Path) -> None:
-    """Write a page for each module of lib, and the table of them with their purposes."""
-    modules, purposes = {}, []
-    for path in sorted((ROOT / "lib").rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        modules[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n```"
-        link = f"{{doc}}`library/{name}`"
-        purposes.append({"Module": link, "What it is for": text.split("\n\n")[0]})
-    del modules["lib"], purposes[0]  # the page above them all
-    _write(folder, modules)
-    _write(folder.parent / "_generated", {"modules": _table(purposes)})
-
-
-def _table(rows) -> str:
-    """Markdown table of rows that share their keys; the keys are the header."""
-    frame = pd.DataFrame(rows).fillna("–")
-    frame = frame.map(lambda cell: str(cell).replace("|", "\\|").replace("\n", " "))
-    return frame.to_markdown(index=False, disable_numparse=True)
-
-
-def _fragments(profile: str, root: Path, executed: dict[str, dict]) -> dict[str, str]:
-    """What pages include: tables of what the library knows, and of what this copy is."""
-    from lib import corpora, encoders, records, settings  # noqa: PLC0415  (these need torch)
-
-    now = datetime.datetime.now(datetime.UTC)
-    facts = {
-        "Profile": f"`{profile}`",
-        "Built": f"{now:%Y-%m-%d %H:%M} UTC",
-        "Commit": f"`{records.commit()}`",
-        "Device": records.device_name(encoders.default_device()),
-        "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-    } | {name: metadata.version(name) for name in PACKAGES}
-    return {
-        "tasks": _table(
-            {
-                "Task": f"`{name}` {task.title}",
-                "Kind": task.kind,
-                "Metric": task.metric.replace("_", " ") or "none",
-                "Remark": task.standing or "as in the papers",
-                "Licence": task.licence,
-            }
-            for name, task in corpora.TASKS.items()
-        ),
-        "models": _table(encoders.describe()),
-        "profiles": _table(settings.describe()),
-        "status": _table({"What": name, "This copy": value} for name, value in facts.items()),
-        "pages": _table(
-            {"Page": f"{{doc}}`/{page}`"} | content["metadata"].get("cost", {"seconds": "not run"})
-            for page, content in executed.items()
-        ),
-        "records": _records(root / "book/results" / profile),
-    }
-
-
-def _records(results: Path) -> str:
-    """How many runs of each experiment have a record, and what made them."""
-    files = sorted(results.glob("*/*.provenance.jsonl"))
-    lines = [{"experiment": f.parent.name} | line for f in files for line in _lines(f)]
-    if not lines:
-        return "This profile has no records yet."
-    runs = pd.DataFrame(lines).assign(hours=lambda runs: runs["seconds"] / 3600)
-    runs = runs.groupby(["experiment", "model", "task"], sort=False)
-    texts = {name: lambda values: ", ".join(sorted(set(values))) for name in ("device", "source")}
-    made = runs.agg({"seed": "size", "hours": "sum", **texts}).reset_index()
-    made["hours"] = made["hours"].map("{:.2f}".format)
-    return _table(made.rename(columns={"seed": "runs"}).rename(columns=str.capitalize))
 
 
 def main(arguments: list[str] | None = None) -> None:

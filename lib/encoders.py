@@ -14,7 +14,14 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.models.auto import modeling_auto
 
 from lib.checkpoints import (  # what is asked of a model's files is asked here too
@@ -223,15 +230,20 @@ def load(name_or_path: str | Path, *, head: int | str | None = None, device=None
 def _class_for(config, head):
     """The class of transformers that reads a model with a head."""
     made = (config.architectures or ["no head"])[0]
-    if head is None:
-        return AutoModel
+    kind, known = AutoModel, modeling_auto.MODEL_MAPPING_NAMES
     if isinstance(head, int):
-        return AutoModelForSequenceClassification
-    if made in MASKED or made.endswith("ForPreTraining"):
-        return transformers.AutoModelForMaskedLM
-    if made in CAUSAL:
-        return transformers.AutoModelForCausalLM
-    raise BadInput(f"the model has no head that predicts words: it is {made}")
+        kind = AutoModelForSequenceClassification
+        known = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    elif head is not None and (made in MASKED or made.endswith("ForPreTraining")):
+        kind, known = AutoModelForMaskedLM, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    elif head is not None and made in CAUSAL:
+        kind, known = AutoModelForCausalLM, modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    elif head is not None:
+        raise BadInput(f"the model has no head that predicts words: it is {made}")
+    if config.model_type not in known:
+        what = "sentence classifier" if isinstance(head, int) else "model"
+        raise BadInput(f"transformers has no such {what} of architecture {config.model_type!r}")
+    return kind
 
 
 def _read(kind, config, folder: Path, head):

@@ -24,6 +24,7 @@ from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
 
 STARTS = ("pretrained", "tuned")
+TOKENS = ("head", "last", "mean")  # whose vector stands for a sentence, see vectors
 KEPT = 8  # tuned models in the cache; the oldest go
 COMPARED = 2000  # sentences of the training part at most, on which layers are compared
 
@@ -110,8 +111,7 @@ def train(
 ) -> dict:
     """Fine-tune a model with its head, in place; the account of the training.
 
-    ``options`` are ``checkpoint`` and ``progress`` of :func:`lib.training.finish`, which says what
-    is raised.
+    ``options`` are those of :func:`lib.training.finish`, which says what is raised.
     """
     return finish(fine_tuning(model, tokenizer, task, recipe, seed), **options)
 
@@ -121,8 +121,7 @@ def predict(
 ) -> Tensor:
     """Logits of sentences or pairs, shape (N, C), in the order given, on the CPU.
 
-    Batches hold ``batch_tokens`` padded tokens of sentences of like length; results do not depend
-    on them beyond rounding.
+    Results do not depend on ``batch_tokens``, padded tokens of a batch, beyond rounding.
     """
     encoded = batches.encode(model, tokenizer, sentences, level="sentence", max_length=max_length)
     return logits(model, tokenizer, encoded, batch_tokens=batch_tokens)
@@ -259,47 +258,63 @@ def tuned(
 
 
 def compare(base, tuned, tokenizer, task: corpora.Task) -> dict[str, list[float]]:
-    r"""How alike the sentence vectors of each layer are before and after fine-tuning.
+    """How alike the sentence vectors of each layer are before and after fine-tuning.
 
     Returns
     -------
     dict
-        Lists (L,): ``cosine``, mean over sentences of :math:`\cos(x_{n,l}, y_{n,l})`; ``centred``,
-        the same once each model's mean vector is taken off; ``cka``, their linear CKA; the last two
-        NaN where all sentences share one vector. The vectors are those that a head reads (the first
-        token, XLNet's last); under names that end in ``_mean`` they are means over all tokens.
-        Cost: two passes of each model over at most :data:`COMPARED` sentences, kept in memory.
+        :func:`alike` of the vectors that a head reads, and under names that end in ``_mean`` of
+        means over all tokens; on at most :data:`COMPARED` sentences, which are kept in memory.
+        Cost: a pass of each model.
     """
-    heads = encode(tuned, tokenizer, task.train[:COMPARED], 128)
-    ends = [np.array([len(ids) - 1]) for ids in heads.ids]
-    whole = replace(heads, first=[np.zeros(1, dtype=int)] * len(ends), last=ends)
+    encoded = encode(tuned, tokenizer, task.train[:COMPARED], 128)
+    before, after = (vectors(model, tokenizer, encoded) for model in (base, tuned))
     found = {}
-    for suffix, encoded, pooling in (("", heads, "last"), ("_mean", whole, "mean")):
-        pair = [_vectors(model, tokenizer, encoded, pooling) for model in (base, tuned)]
-        found |= {f"{name}{suffix}": line for name, line in _alike(*pair).items()}
+    for token, suffix in (("head", ""), ("mean", "_mean")):
+        pair = alike(before[token], after[token])
+        found |= {f"{name}{suffix}": line for name, line in pair.items()}
     return found
 
 
-def _vectors(model, tokenizer, encoded: batches.Encoded, pooling: str) -> Tensor:
-    """Rows (N, L, H) of a model in the order of the sentences."""
-    shape = len(encoded.owner), activations.n_layers(model), model.config.hidden_size
+def vectors(model, tokenizer, encoded: batches.Encoded) -> dict[str, Tensor]:
+    """Vectors of sentences in every layer, each (N, L, H) in the order given, from one pass.
+
+    ``head`` is that of the token that a head reads (the first, XLNet's last), ``last`` that of the
+    last token, and ``mean`` the mean over all tokens, special ones counted and padding not.
+    """
+    ends, several = [len(ids) - 1 for ids in encoded.ids], len(TOKENS)
+    heads = [int(first[0]) for first in encoded.first]
+    spans = [((h, h), (e, e), (0, e)) for h, e in zip(heads, ends, strict=True)]
+    pieces = np.array(spans)  # (N, tokens, 2): each a row of the same pass
+    asked = replace(
+        encoded, first=list(pieces[..., 0]), last=list(pieces[..., 1]),
+        start=[several * n for n in range(len(ends))], owner=np.repeat(encoded.owner, several),
+    )  # fmt: skip
+    shape = len(asked.owner), activations.n_layers(model), model.config.hidden_size
     found = torch.empty(shape, device=model.device)
-    for rows, where in activations.stream(model, tokenizer, encoded, pooling=pooling):
+    for rows, where in activations.stream(model, tokenizer, asked, pooling="mean"):
         found[where] = rows
-    return found
+    return dict(zip(TOKENS, found.unflatten(0, (-1, several)).unbind(dim=1), strict=True))
 
 
-def _alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:
-    """Cosine, centred cosine and linear CKA of two tables (N, L, H), layer by layer."""
+def alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:
+    r"""How alike two tables of vectors (N, L, H) are, layer by layer.
+
+    Returns
+    -------
+    dict
+        Lists (L,): ``cosine``, the mean of :math:`\cos(x_{n,l}, y_{n,l})` over rows; ``centred``,
+        the same once each table's mean is taken off, and ``cka``, their linear CKA: both NaN where
+        all rows are the same.
+    """
     width, cka = before.shape[2], []
     for pair in torch.cat([before, after], dim=2).unbind(dim=1):
         moments = Moments(2 * width, device=pair.device).update(pair)
         cka.append(float(linear_cka(moments.scatter, [width, width])[0, 1]))
     centred = [rows - rows.mean(dim=0) for rows in (before, after)]
-    lines = {"cosine": (before, after), "centred": centred}
     found = {
         name: functional.cosine_similarity(*pair, dim=-1).double().mean(dim=0)
-        for name, pair in lines.items()
+        for name, pair in (("cosine", (before, after)), ("centred", centred))
     }
     found["centred"][torch.tensor(cka).isnan().to(before.device)] = float("nan")
     return {name: line.tolist() for name, line in found.items()} | {"cka": cka}

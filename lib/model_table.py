@@ -21,13 +21,20 @@ class Family:
         One block is used over and over; there is no list of blocks.
     both_ways
         A language model whose every token sees all others, though it is no masked one.
+    spelt
+        Entry of the config that says by runs what another says block by block, and that other.
     """
 
     shared: bool = False
     both_ways: bool = False
+    spelt: tuple[str, str] | None = None
 
 
-FAMILIES = {"albert": Family(shared=True), "xlnet": Family(both_ways=True)}
+FAMILIES = {
+    "albert": Family(shared=True),
+    "gpt_neo": Family(spelt=("attention_types", "attention_layers")),
+    "xlnet": Family(both_ways=True),
+}
 
 CONFIG_FAULTS = {  # what a config.json may ask for that would not be computed, and the sentence
     "names code of its own (auto_map), which is never run, and without it the model is another": (

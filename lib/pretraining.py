@@ -39,8 +39,7 @@ from lib import corpora, dropping, encoders, model_table, records
 from lib.activations import batch_size, to_device
 from lib.batches import Batch, Encoded, batches
 from lib.errors import BadInput, one_of, within
-from lib.recipes import Recipe
-from lib.training import Training, finish, products
+from lib.training import Recipe, Training, finish, products
 
 EMBEDDED = "topics"  # stands for the help pages that come with Python
 PYTHON = "the help pages that come with Python; PSF licence"
@@ -72,7 +71,14 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     if corpus == EMBEDDED:
         yield from (" ".join(words) for words, _ in corpora.load(EMBEDDED).train)
         return
-    files = [_lines(file) for file in _files(Path(corpus))]
+    place = Path(corpus)
+    found = sorted(place.iterdir()) if place.is_dir() else [place]
+    files = [_lines(file) for file in found if file.is_file() and file.name.endswith(SUFFIXES)]
+    if not files:
+        raise BadInput(
+            f"corpus {str(place)!r} is no file {' or '.join(SUFFIXES)} and no folder that holds "
+            f"one; {EMBEDDED} stands for the text that comes with Python"
+        )
     while files:
         taken = [list(islice(lines, STRETCH)) for lines in files]
         yield from chain.from_iterable(taken)
@@ -82,16 +88,6 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
 def _lines(file: Path) -> Iterator[str]:
     with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as lines:
         yield from (line.strip() for line in lines if line.strip())
-
-
-def _files(place: Path) -> list[Path]:
-    found = sorted(place.iterdir()) if place.is_dir() else [place]
-    if files := [file for file in found if file.is_file() and file.name.endswith(SUFFIXES)]:
-        return files
-    raise BadInput(
-        f"corpus {str(place)!r} is no file {' or '.join(SUFFIXES)} and no folder that holds one; "
-        f"{EMBEDDED} stands for the text that comes with Python"
-    )
 
 
 def part(corpus: str | Path, *, held: bool) -> Iterator[str]:
@@ -239,6 +235,7 @@ def tokenizer(kind: str, text: Iterable[str], size: int) -> transformers.PreTrai
 # ---- objectives: logits (K, V), the words (K,), and which of them were out of sight -------------
 
 SHARE, MASKED, SWAPPED = 0.15, 0.8, 0.1  # asked; of these hidden, replaced :cite:p:`devlin2019bert`
+SCORES = 1 << 27  # logits at most at once where nothing is trained
 AHEAD = 6  # one of so many words is said by a permuted model, as in XLNet's pretraining
 HEAT = 2.0  # temperature of the teacher :cite:p:`sanh2019distilbert`
 LOSSES = (5.0, 2.0, 1.0)  # weights of the teacher's words, the hidden words, the last vectors
@@ -319,7 +316,7 @@ def objective(model):
     """What a model was made to predict: :func:`masked`, :func:`permuted` or :func:`causal`."""
     if model.config.model_type == "xlnet":
         return permuted
-    return masked if type(model).__name__.endswith("ForMaskedLM") else causal
+    return causal if encoders.causal(model.config) else masked
 
 
 def mean_loss(model, tokenizer, inputs: dict[str, Tensor]) -> Tensor:
@@ -356,22 +353,21 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     Only words out of sight count; the same ones are asked of every model with the same tokenizer.
     Cost: one forward pass. The model's mode and torch's generator are left as they were.
     """
-    training, device = model.training, model.device
-    total = {"loss": 0.0, "accuracy": 0.0, "asked": 0}
+    training, device, found = model.training, model.device, []
     model.eval()
-    given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=batch_size(device))
+    most = min(batch_size(device), SCORES // model.get_input_embeddings().num_embeddings)
+    given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=most)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for batch in given:
             inputs = to_device(batch, device).inputs
             logits, words, unseen = objective(model)(model, tokenizer, inputs)
             logits, words = logits[unseen].float(), words[unseen]
-            total["loss"] += functional.cross_entropy(logits, words, reduction="sum").item()
-            total["accuracy"] += (logits.argmax(-1) == words).sum().item()
-            total["asked"] += len(words)
+            loss = functional.cross_entropy(logits, words, reduction="sum").item()
+            found.append((loss, (logits.argmax(-1) == words).sum().item(), len(words)))
     model.train(training)
-    asked = max(total["asked"], 1)
-    return total | {"loss": total["loss"] / asked, "accuracy": total["accuracy"] / asked}
+    loss, right, asked = map(sum, zip(*found, strict=True))
+    return {"loss": loss / max(asked, 1), "accuracy": right / max(asked, 1), "asked": asked}
 
 
 def entropies(train: np.ndarray, held: np.ndarray, special: list[int]) -> dict[str, float]:
@@ -417,27 +413,28 @@ class Miniature:
 
     kind: type
     tokenizer: str  # a key of TOKENIZERS
-    inner: str  # config key of the neurons between the two products of a block
+    sizes: str = "hidden_size intermediate_size num_attention_heads"  # as the config names them
     config: dict[str, int] = field(default_factory=dict)
     recipe: Recipe = RECIPE
 
 
 MINIATURES = {
-    "bert-mini-12": Miniature(transformers.BertForMaskedLM, "wordpiece", "intermediate_size"),
+    "bert-mini-12": Miniature(transformers.BertForMaskedLM, "wordpiece"),
     "roberta-mini-12": Miniature(
         transformers.RobertaForMaskedLM,
         "bytes",
-        "intermediate_size",
-        {"max_position_embeddings": 514, "type_vocab_size": 1},
+        config={"max_position_embeddings": 514, "type_vocab_size": 1},
     ),
-    "xlnet-mini-12": Miniature(transformers.XLNetLMHeadModel, "unigram", "d_inner"),
-    "distilbert-mini-6": Miniature(transformers.DistilBertForMaskedLM, "wordpiece", "hidden_dim"),
-    "gpt-mini-12": Miniature(  # every word is asked: smaller batches, of longer rows
+    "xlnet-mini-12": Miniature(transformers.XLNetLMHeadModel, "unigram", "d_model d_inner n_head"),
+    "distilbert-mini-6": Miniature(
+        transformers.DistilBertForMaskedLM, "wordpiece", "dim hidden_dim n_heads"
+    ),
+    "gpt-mini-12": Miniature(
         transformers.GPT2LMHeadModel,
         "gpt",
-        "n_inner",
+        "n_embd n_inner n_head",
         {"n_positions": 512},
-        replace(RECIPE, learning_rate=2e-3, batch=8, max_length=128),
+        replace(RECIPE, learning_rate=2e-3, batch=8, max_length=128),  # every word is asked
     ),
 }
 BLOCK = r"\.(layer|layers|h)\.\d+\."
@@ -454,15 +451,14 @@ def make(name: str, tokenizer, width: int, blocks: int, *, seed: int = 0):
     One pass over much text needs no dropout; a finished model has its family's again.
     """
     shape, (begin, end) = MINIATURES[name], ends(tokenizer)
+    sizes = zip(shape.sizes.split(), (width, 4 * width, max(1, width // HEAD)), strict=True)
     config = shape.kind.config_class(
-        hidden_size=width,
         num_hidden_layers=blocks,
-        num_attention_heads=max(1, width // HEAD),
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=begin,
         eos_token_id=end,
-        **shape.config | {shape.inner: 4 * width},
+        **shape.config | dict(sizes),
     )
     config.update(dict.fromkeys(dropout(config), 0.0))
     with torch.random.fork_rng(devices=[]):
@@ -504,12 +500,13 @@ def waves(positions: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def guess(model, data: Read) -> None:
+def guess(model, data: Read):
     """Let a model whose head has a bias start from how often each word occurs; in place."""
     counts = torch.from_numpy(np.bincount(data.train.ravel(), minlength=len(data.tokenizer)) + 1.0)
     counts[data.tokenizer.all_special_ids] = 1.0
     if model.get_output_embeddings().bias is not None:
         model.get_output_embeddings().bias.copy_((counts / counts.sum()).log())
+    return model
 
 
 RENAMED = {  # parts of a BERT, and the same parts in a DistilBERT; in this order
@@ -530,7 +527,7 @@ RENAMED = {  # parts of a BERT, and the same parts in a DistilBERT; in this orde
 
 
 @torch.no_grad()
-def inherit(student, teacher, keep: list[int]) -> None:
+def inherit(student, teacher, keep: list[int]):
     """Start a DistilBERT from some blocks of a BERT; its one sentence type goes into positions."""
     weights = dropping.smaller(teacher, keep).state_dict()
     for old, new in RENAMED.items():
@@ -538,17 +535,11 @@ def inherit(student, teacher, keep: list[int]) -> None:
     student.load_state_dict(weights, strict=False)
     types = teacher.bert.embeddings.token_type_embeddings.weight[0]
     student.distilbert.embeddings.position_embeddings.weight.add_(types)
+    return student
 
 
 # ---- one pretraining ----------------------------------------------------------------------------
 
-LIMITS = {
-    "width": (16, 1024),
-    "blocks": (1, 48),
-    "vocabulary": (300, 2**16 - 1),
-    "steps": (1, 10_000_000),
-    "seed": (0, 2**32 - 1),
-}
 STRETCHES = ((4, 0.05), (8, 0.10), (16, 0.15), (32, 0.20))  # tokens, up to this share of the steps
 
 
@@ -569,10 +560,10 @@ class Plan:
     steps, seed
         Updates, and what decides weights, order and the words asked.
     precision
-        Of the products, as in :class:`lib.recipes.Recipe`; ``bfloat16`` also pays on a processor
+        Of the products, as in :class:`lib.training.Recipe`; ``bfloat16`` also pays on a processor
         that multiplies it.
     teacher
-        A BERT that predicts words, for DistilBERT: name or folder.
+        For DistilBERT a BERT that predicts words, by name or folder; default the released one.
     out
         Folder for the model, where a killed run goes on; None keeps nothing.
 
@@ -597,24 +588,28 @@ class Plan:
     def __post_init__(self):
         """Refuse what cannot be trained or saved."""
         one_of("architecture", self.architecture, MINIATURES)
-        for name, limits in LIMITS.items():
-            within(name, getattr(self, name), *limits)
+        within("width", self.width, 16, 1024)
+        within("blocks", self.blocks, 1, 48)
+        within("vocabulary", self.vocabulary, 300, 2**16 - 1)
+        within("steps", self.steps, 1, 10_000_000)
+        within("seed", self.seed, 0, 2**32 - 1)
         if self.width % min(self.width, HEAD):
             raise BadInput(f"width {self.width} is not valid; above {HEAD} it is a multiple of it")
         replace(RECIPE, precision=self.precision)
-        next(paragraphs(self.corpus))
-        parent = model_table.MINIATURES[self.architecture].parent
-        if bool(parent) != bool(self.teacher):
-            needs = f"needs a teacher, such as {parent}" if parent else "takes no teacher"
-            raise BadInput(f"{self.architecture} {needs}")
-        if parent and encoders.architecture(self.teacher) != "bert":
+        next(paragraphs(self.corpus), None)
+        if self.teacher and not model_table.MINIATURES[self.architecture].parent:
+            raise BadInput(f"{self.architecture} takes no teacher")
+        if self.parent and encoders.architecture(self.parent) != "bert":
             raise BadInput(f"teacher {self.teacher!r} is no BERT")
         if self.out and not self.told:
-            raise BadInput(
-                "source is not given; the card of a saved model names it with its licence"
-            )
+            raise BadInput("source is not given; the card names the text and its licence")
         if self.out and (Path(self.out) / WEIGHTS).exists():
             raise BadInput(f"out {self.out!r} holds a finished model; name a new folder")
+
+    @property
+    def parent(self) -> str | None:
+        """Whom a student learns from: the teacher, else the released miniature."""
+        return self.teacher or model_table.MINIATURES[self.architecture].parent
 
     @property
     def told(self) -> str | None:
@@ -651,21 +646,17 @@ def read(plan: Plan) -> Read:
 
 
 def _tokenizer(plan: Plan):
-    if plan.teacher:
-        found = _saved_tokenizer(encoders.find(plan.teacher))
-        found.model_input_names = ["input_ids", "attention_mask"]  # a student's have no types
-        return found
-    if plan.out and (Path(plan.out) / "tokenizer.json").exists():
-        return _saved_tokenizer(plan.out)
-    text = islice(part(plan.corpus, held=False), TOLD)
-    found = tokenizer(MINIATURES[plan.architecture].tokenizer, text, plan.vocabulary)
+    folder = encoders.find(plan.parent) if plan.parent else Path(plan.out or "")
+    if (folder / "tokenizer.json").exists() and (plan.parent or plan.out):
+        found = encoders.read_tokenizer(folder)
+    else:
+        text = islice(part(plan.corpus, held=False), TOLD)
+        found = tokenizer(MINIATURES[plan.architecture].tokenizer, text, plan.vocabulary)
     if plan.out:
         found.save_pretrained(plan.out)
+    if plan.parent:
+        found.model_input_names = ["input_ids", "attention_mask"]  # a student's have no types
     return found
-
-
-def _saved_tokenizer(folder: str | Path):
-    return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def train(plan: Plan, data: Read, *, every: int = 500, device=None, progress: bool = False):
@@ -689,7 +680,7 @@ def train(plan: Plan, data: Read, *, every: int = 500, device=None, progress: bo
         nats, ``accuracy`` and ``asked`` on the held-out rows), ``device`` and ``products``.
     """
     device = torch.device(device or encoders.default_device())
-    teacher = language_model(plan.teacher, device)[0] if plan.teacher else None
+    teacher = language_model(plan.parent, device)[0] if plan.parent else None
     model = _placed(_begun(plan, data, teacher), device)
     learned = partial(distilled, teacher=teacher) if teacher else mean_loss
     grows = teacher is None and objective(model) is not causal
@@ -721,17 +712,14 @@ def _state(model, tokenizer, rows, said, recipe: Recipe, **options) -> Training:
 
 def _begun(plan: Plan, data: Read, teacher):
     """The model before its first update: it guesses by frequency, or has blocks of a teacher."""
-    width, blocks = plan.width, plan.blocks
-    if teacher:
-        width, n = teacher.config.hidden_size, dropping.n_blocks(teacher)
-        keep = dropping.blocks_to_keep("even", n, n // 2)
-        blocks = len(keep)
-    model = make(plan.architecture, data.tokenizer, width, blocks, seed=plan.seed)
-    if teacher:
-        inherit(model, teacher, keep)
-    else:
-        guess(model, data)
-    return model
+    options = {"width": plan.width, "blocks": plan.blocks, "seed": plan.seed}
+    if not teacher:
+        model = make(plan.architecture, data.tokenizer, **options)
+        return guess(model, data)
+    n = dropping.n_blocks(teacher)
+    keep = dropping.blocks_to_keep("even", n, n // 2)
+    options |= {"width": teacher.config.hidden_size, "blocks": len(keep)}
+    return inherit(make(plan.architecture, data.tokenizer, **options), teacher, keep)
 
 
 def stretch(done: int, steps: int) -> int:
@@ -769,30 +757,13 @@ def heal(model, tokenizer, rows: np.ndarray, *, steps: int, learning_rate=5e-4, 
 def language_model(name: str | Path, device=None):
     """A model with the head that predicts words, not in training, and its tokenizer.
 
-    Raises
-    ------
-    BadInput
-        If it has no such head, as most models that were tuned on something have none.
+    See :func:`lib.encoders.load`, also for what is refused.
     """
-    folder = encoders.find(name)
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    kind = getattr(transformers, (config.architectures or [""])[0], None)
-    if not re.search("(ForMaskedLM|LMHeadModel|ForCausalLM)$", getattr(kind, "__name__", "")):
-        raise BadInput(f"model {str(name)!r} has no head that predicts words")
-    options = {"dtype": "float32", "local_files_only": True, "output_loading_info": True}
-    with encoders.quiet():
-        model, found = kind.from_pretrained(folder, **options)
-    if found["missing_keys"]:
-        raise BadInput(f"model {str(name)!r} has no head that predicts words")
-    model = _placed(model.eval(), device or encoders.default_device())
-    return model, _saved_tokenizer(folder)
+    model, learner = encoders.load(name, head="lm", device=device)
+    return _placed(model, model.device), learner
 
 
-BEGUN = (
-    "It started from how often each piece occurs, and read stretches of 4 to 32 tokens for the "
-    "first 20% of the steps. "
-)
-SAID = {masked: "masked words", permuted: "words of a permuted order", causal: "next words"}
+LOGGED = "architecture corpus source width steps seed device products entropies log".split()
 
 
 def save(plan: Plan, data: Read, model, account: dict) -> Path:
@@ -802,9 +773,8 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
     model.half().save_pretrained(folder)
     data.tokenizer.save_pretrained(folder)
     model.float()
-    told = {name: getattr(plan, name) for name in ("architecture", "width", "steps", "seed")}
-    told |= {"corpus": Path(plan.corpus).name, "source": plan.told}
-    told |= {name: account[name] for name in ("device", "products", "entropies", "log")}
+    told = vars(plan) | account | {"corpus": Path(plan.corpus).name, "source": plan.told}
+    told = {name: told[name] for name in LOGGED} | {"width": model.config.hidden_size}
     records.write_whole(folder / LOG, json.dumps(told, indent=1) + "\n")
     records.write_whole(folder / CARD, card(plan, data, model, account))
     return folder
@@ -812,18 +782,18 @@ def save(plan: Plan, data: Read, model, account: dict) -> Path:
 
 def card(plan: Plan, data: Read, model, account: dict) -> str:
     """What the miniature is, what it learned from, how well, and what it is not."""
-    entry, said = model_table.MINIATURES[plan.architecture], objective(model)
-    taught = f", distilled from {entry.parent} and begun as its every second block"
-    found = vars(entry) | vars(plan) | asdict(plan.recipe) | account | account["log"][-1]
-    found |= account["entropies"] | {
-        "blocks": dropping.n_blocks(model),
-        "width": model.config.hidden_size,
-        "parameters": encoders.n_parameters(model),
-        "pieces": len(data.tokenizer),
-        "taught": taught if entry.parent else "",
-        "begun": "" if entry.parent or said is causal else BEGUN,
-        "said": SAID[said],
-        "told": plan.told,
-    }
-    text = Path(__file__).with_name("card.md").read_text().format(**found)
+    found = vars(model_table.MINIATURES[plan.architecture]) | vars(plan) | asdict(plan.recipe)
+    found |= (
+        account
+        | account["log"][-1]
+        | account["entropies"]
+        | {
+            "blocks": dropping.n_blocks(model),
+            "width": model.config.hidden_size,
+            "parameters": encoders.n_parameters(model),
+            "pieces": len(data.tokenizer),
+            "told": plan.told,
+        }
+    )
+    text = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(**found)
     return "\n\n".join(textwrap.fill(para, 100) for para in text.split("\n\n")) + "\n"

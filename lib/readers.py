@@ -1,4 +1,4 @@
-"""Readers of files: tables, columns of tagged words, plain text, and a reader's own labelled file.
+"""Readers of original text: tables of GLUE, GLUE on the Hub, columns of tagged words, plain text.
 
 Every reader takes a file and a counter: what a rule leaves out or alters is counted there, and
 anything else that is not as it should be is a :class:`~lib.errors.BadInput` with file and line. A
@@ -6,19 +6,18 @@ record never spans lines, so that a stray quotation mark cannot merge two of the
 is a list of Python strings, some 100 MB for the largest one (MNLI).
 """
 
-import csv
-import json
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from lib.errors import BadInput, one_of
 
-csv.field_size_limit(2**31 - 1)  # the module's own limit, 131,072 characters, cuts long texts off
-
 BLANK = "blank lines"
-DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+HUB = "nyu-mll/glue"
 
 
 def lines(path: str | Path, raw: bytes | None = None) -> list[tuple[str, str]]:
@@ -72,9 +71,6 @@ def item(texts, label, told: Counter):
     else:
         return (texts[0] if len(texts) == 1 else tuple(texts)), label
     return None
-
-
-# ---- the original files of the tasks -------------------------------------------------------------
 
 
 def table(path, told: Counter, *, texts, label, names, short_rows=False) -> list[tuple]:
@@ -226,157 +222,74 @@ def _sentences(words: list[str]) -> list[list[str]]:
     return sentences
 
 
-# ---- a labelled file of the reader's own ---------------------------------------------------------
+@lru_cache(maxsize=1)
+def hub(name: str):
+    """A task of GLUE from the Hub, or from its cache where ``HF_HUB_OFFLINE`` is set."""
+    from datasets import load_dataset  # noqa: PLC0415  (slow to import)
 
-
-def labelled(file: str | Path, text, label: str, classes=()) -> tuple[list[tuple], dict, str]:
-    """Texts and labels of a labelled file, named columns of text and one of labels.
-
-    Parameters
-    ----------
-    file
-        ``.csv`` or ``.tsv`` with a header, or ``.jsonl`` with an object on each line; UTF-8. Where
-        the columns are separated by another character than the ending says, it is guessed from the
-        header. A field in quotation marks ends on the line where it begins.
-    text
-        Name of the column of text, or names of two for pairs.
-    label
-        Name of the column of labels: in all rows names of classes, or in all rows their numbers
-        (0, 0.0 or, of two classes, false), or for a model without classes finite numbers.
-    classes
-        Names of the model's classes in the order of their numbers; none if it gives a number.
-
-    Returns
-    -------
-    items, skipped, told
-        (text or pair, label) of every row; counts of blank lines; how the columns are separated.
-
-    Raises
-    ------
-    BadInput
-        For anything that is not as above, in one sentence with file and line.
-    """
-    file, wanted = Path(file), (*([text] if isinstance(text, str) else text), label)
-    one_of(f"{file}: ending", file.suffix.lower(), (".csv", ".tsv", ".jsonl"))
-    given = lines(file)
-    full = [(place, line) for place, line in given if line.strip()]
-    json_lines = file.suffix.lower() == ".jsonl"
-    rows, told = (_objects(full, wanted), "") if json_lines else _separated(file, full, wanted)
-    rows = [_checked(place, dict(zip(wanted, row, strict=True)), label) for place, row in rows]
-    known = _known(rows, classes)
-    if len({raw for *_, raw in rows}) == 1:
-        raise BadInput(f"{file}: every row has the label {rows[0][-1]!r}; two are needed at least")
-    blank = {BLANK: len(given) - len(full)} if len(given) > len(full) else {}
-    return [(words, known(place, raw)) for place, words, raw in rows], blank, told
-
-
-def _separated(file, rows, wanted):
-    """Wanted fields of each row, and the separator in words if it is not the ending's own."""
-    if not rows:
-        return [], ""
-    usual = "\t" if file.suffix.lower() == ".tsv" else ","
-    (place, first), *others = rows
-    headers = {mark: next(csv.reader([first], delimiter=mark)) for mark in (usual, *DELIMITERS)}
-    mark = next((m for m, header in headers.items() if set(wanted) <= set(header)), usual)
-    header = headers[mark]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise BadInput(f"{place}: columns {twice} are named twice; each needs a name of its own")
-    for column in wanted:
-        one_of(f"{place}: the header's column", column, header)
-    found = [(place, _fields(place, line, mark)) for place, line in others]
-    for place, row in found:
-        if len(row) != len(header):
-            raise BadInput(f"{place}: has {len(row)} columns, the header has {len(header)}")
-    where = [header.index(column) for column in wanted]
-    told = "" if mark == usual else f"columns separated by {DELIMITERS[mark]}"
-    return [(place, [row[i] for i in where]) for place, row in found], told
-
-
-def _fields(place: str, line: str, mark: str) -> list[str]:
-    """Fields of one line; a quotation mark that is open at its end is refused here."""
     try:
-        return next(csv.reader([line], delimiter=mark, strict=True))
-    except csv.Error as error:
+        return load_dataset(HUB, name)
+    except Exception as error:  # the ways to fail are many: network, cache, proxy
+        none = isinstance(error, FileNotFoundError)
+        why = "the Hub has no such data set" if none else "the Hub does not answer"
         raise BadInput(
-            f"{place}: a field begins with a quotation mark and does not end with one on this "
-            'line; write " inside a quoted field as "", and a text of several lines as .jsonl'
+            f"{HUB} ({name}) cannot be had, {why}; use data='root' or a folder of files instead"
         ) from error
 
 
-def _objects(rows, wanted):
-    """Wanted values of the object on each line."""
-    return [(place, _values(place, line, wanted)) for place, line in rows]
+def hub_rows(data, part: str, told: Counter, *, texts, labels) -> list[tuple]:
+    """Sentences, or pairs, and labels of one split; -1 marks a row without label.
+
+    Parameters
+    ----------
+    data
+        A ``datasets.Dataset`` with columns ``texts`` and ``label``.
+    part
+        Its name, for errors.
+    told
+        Takes the counts of what is left out.
+    texts
+        Names of the one or two columns of text.
+    labels
+        Canonical labels in the order of the Hub's class numbers; empty for scores 0 to 5.
+    """
+    for column in (*texts, "label"):
+        one_of(f"{HUB} {part}: column", column, data.column_names)
+    declared = tuple(getattr(data.features["label"], "names", None) or labels)
+    if declared != labels:
+        raise BadInput(f"{HUB} {part}: classes are {declared}; expected {labels}")
+    items, high = [], len(labels) - 1 if labels else 5
+    for i, (*words, raw) in enumerate(zip(*(data[c] for c in (*texts, "label")), strict=True)):
+        value = None if raw == -1 else number(f"{HUB} {part} row {i}", raw, 0, high)
+        named = labels and value is not None
+        items.append(item(words, labels[int(value)] if named else value, told))
+    return [found for found in items if found]
 
 
-def _values(place: str, line: str, wanted) -> list:
-    def unique(pairs):
-        if len(dict(pairs)) < len(pairs):
-            raise BadInput(f"{place}: names a value twice: {line!r:.80}")
-        return dict(pairs)
+def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[list, list, list]:
+    """Cut items by a seed, in its order; texts of the same words come into the same part.
 
-    try:
-        found = json.loads(line, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{place}: is not JSON ({error.msg})") from error
-    if not isinstance(found, dict):
-        raise BadInput(f"{place}: is no JSON object with named values: {line!r:.80}")
-    for column in wanted:
-        one_of(f"{place}: column", column, found)
-    return [found[column] for column in wanted]
-
-
-def _checked(place: str, row: dict, label: str) -> tuple:
-    """Place, text or pair, and raw label of a row; refuses what is missing."""
-    words = [value for column, value in row.items() if column != label]
-    for column, value in row.items():
-        if column == label:
-            continue
-        if not isinstance(value, str) or not visible(value):
-            raise BadInput(f"{place}: {value!r} in column {column!r} is no text, or blank")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(f"{place}: column {column!r} holds half of a character") from error
-    if row[label] is None or not str(row[label]).strip():
-        raise BadInput(f"{place}: the label in column {label!r} is missing")
-    return place, (words[0] if len(words) == 1 else tuple(words)), str(row[label]).strip()
+    Parameters
+    ----------
+    items
+        (text or pair, label).
+    seed
+        Decides which text comes into which part, and the order.
+    shares
+        Where train ends, and dev, as shares of the different texts.
+    told
+        Counts the near-duplicates: texts that differ only in case and marks.
+    """
+    keys = [_bare(text) for text, _ in items]
+    groups = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    told["near-duplicates, kept in one part"] += len(keys) - len(groups)
+    place = np.random.default_rng(seed).permutation(len(groups)) / max(1, len(groups))
+    where, parts = np.array([place[groups[key]] for key in keys]), ([], [], [])
+    for i in np.argsort(where, kind="stable"):
+        parts[sum(where[i] >= share for share in shares)].append(items[i])
+    return parts
 
 
-def _known(rows, classes):
-    """Say what a raw label means: a number, or a class by name in all rows or number in all."""
-    if not classes:
-        return lambda place, raw: number(place, raw, -math.inf, math.inf)
-    names = {name: name for name in classes}
-    used = {raw for *_, raw in rows}
-    meaning = names if used & set(names) else _numbered(rows, used, classes)
-
-    def known(place, raw):
-        if raw not in meaning:
-            raise BadInput(
-                f"{place}: label {raw!r} is not one of the model's; valid: {', '.join(classes)}, "
-                f"or in every row a class number, 0 to {len(classes) - 1}"
-            )
-        return meaning[raw]
-
-    return known
-
-
-def _numbered(rows, used, classes) -> dict[str, str]:
-    """Class of each label that is a number; asks where they seem to be counted from 1."""
-    truths = {"false": 0, "true": 1} if len(classes) == 2 else {}
-    found = {raw: truths.get(raw.lower(), _whole(raw)) for raw in used}
-    values = {value for value in found.values() if value is not None}
-    if values and len(values) == len(set(found.values())) and min(values) >= 1:
-        raise BadInput(
-            f"{rows[0][0].rpartition(':')[0]}: labels are numbers from {min(values)} to "
-            f"{max(values)} and none is 0: are the classes counted from 1? The model's are 0 to "
-            f"{len(classes) - 1}; write their names instead: {', '.join(classes)}"
-        )
-    return {raw: classes[v] for raw, v in found.items() if v is not None and 0 <= v < len(classes)}
-
-
-def _whole(raw: str) -> int | None:
-    try:
-        return int(float(raw)) if float(raw).is_integer() else None
-    except (ValueError, OverflowError):
-        return None
+def _bare(text) -> str:
+    whole = text if isinstance(text, str) else "\n".join(text)
+    return " ".join(re.findall(r"\w+", whole.casefold())) or whole

@@ -47,7 +47,7 @@ def _trained(values: tuple) -> tuple:
     return values
 
 
-def _listed(value):
+def listed(value):
     """A list, also one that papermill's ``-p`` passed as text."""
     if isinstance(value, str) and value.strip().startswith("["):
         try:
@@ -59,7 +59,7 @@ def _listed(value):
 
 def _some(kind):
     """Type of a list of at least one value, none of them twice."""
-    checks = BeforeValidator(_listed), Field(min_length=1), AfterValidator(_once)
+    checks = BeforeValidator(listed), Field(min_length=1), AfterValidator(_once)
     return Annotated[(tuple[kind, ...], *checks)]
 
 
@@ -152,8 +152,9 @@ def defaults(profile: str, experiment: str) -> dict:
 
 
 def of(
-    experiment: str, page: dict, *, on: Sequence[str] = (), kinds: Sequence[str] = (), **changes
-) -> Settings:
+    experiment: str, page: dict, *, on: Sequence[str] = (), kinds: Sequence[str] = (),
+    also: Sequence[str] = (), **changes,
+) -> Settings:  # fmt: skip
     """Settings of an experiment, from the variables of the page that runs it.
 
     Parameters
@@ -167,6 +168,8 @@ def of(
         The settings that may change the experiment's numbers: they are part of a record's key.
     kinds
         Kinds of tasks that the experiment can read; default all.
+    also
+        Parameters that the page takes besides those that it declares and the fields.
     changes
         Values that go before those of the page; None changes nothing.
 
@@ -183,7 +186,7 @@ def of(
     Traceback (most recent call last):
     lib.errors.BadInput: epochs 0 is not valid: it should be greater than or equal to 1
     """
-    _check_names(page.get("In", ()))
+    check_names(page.get("In", ()), also)
     fields = set(Settings.model_fields) - {"experiment", "on", "given"}
     given = {name: page[name] for name in fields if page.get(name) is not None}
     given |= {name: value for name, value in changes.items() if value is not None}
@@ -192,7 +195,7 @@ def of(
     try:
         settings = Settings(**about, **values)
     except ValidationError as error:
-        raise BadInput(_sentence(error)) from None
+        raise BadInput(sentence(error)) from None
     for task in settings.tasks:
         if kinds and corpora.TASKS[task].kind not in kinds:
             valid = [name for name, info in corpora.TASKS.items() if info.kind in kinds]
@@ -200,7 +203,7 @@ def of(
     return settings
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
     """The first fault in one sentence."""
     first = error.errors()[0]
     name, value = first["loc"][0], first["input"]
@@ -208,7 +211,7 @@ def _sentence(error: ValidationError) -> str:
     return f"{name} {value!r} is not valid: {told[:1].lower()}{told[1:]}"
 
 
-def _check_names(cells: Sequence[str]) -> None:
+def check_names(cells: Sequence[str], also: Sequence[str] = ()) -> None:
     """Refuse a parameter that nobody knows, which papermill itself lets pass.
 
     ``cells`` are the sources of the cells run so far (``In``): papermill writes the parameters it
@@ -216,7 +219,8 @@ def _check_names(cells: Sequence[str]) -> None:
     """
     for declared, passed in itertools.pairwise(cells):
         if passed.startswith("# Parameters"):
-            valid = {*_assigned(declared), *Settings.model_fields} - {"experiment", "on", "given"}
+            valid = {*_assigned(declared), *Settings.model_fields, *also}
+            valid -= {"experiment", "on", "given"}
             for name in _assigned(passed):
                 one_of("parameter", name, sorted(valid))
 

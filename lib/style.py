@@ -98,7 +98,7 @@ def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
         for part, scope in ((head, "col"), (body, "row"))
     )
     for word in (*WORDS, "mixed"):
-        body = body.replace(f"<td>{word}", f'<td class="verdict {word.split()[0]}">{word}')
+        body = body.replace(f"<td>{word}", f'<td class="verdict {word.replace(" ", "-")}">{word}')
     head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
     return HTML(f"{head}<tbody>{body}")
 

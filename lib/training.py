@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lib import activations, batches
+from lib import activations, batches, encoders
 from lib.errors import BadInput, Diverged, one_of, within
 
 CHECKPOINT_SECONDS = 120
@@ -92,13 +92,14 @@ class Words:
     """While a model trains, its embeddings hold the words of the text alone.
 
     The others get no gradient, and AdamW would spend its time on their zeros; they are not decayed.
-    A model that predicts words keeps all. ``number`` (vocabulary,) is the row of each token.
+    A model that predicts words keeps all, and so does a decoder, whose head finds the last token
+    by its number. ``number`` (vocabulary,) is the row of each token.
     """
 
     def __init__(self, model, ids: Sequence[Sequence[int]], padding: int):
         self.model, self.whole = model, model.get_input_embeddings()
         weight, frozen = self.whole.weight.detach(), not self.whole.weight.requires_grad
-        if model.get_output_embeddings() is not None:
+        if model.get_output_embeddings() is not None or encoders.causal(model.config):
             self.few, self.number = self.whole, torch.arange(len(weight))
             return
         self.used = torch.tensor(sorted({padding}.union(*ids)))

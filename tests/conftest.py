@@ -11,8 +11,7 @@ import pytest
 import torch
 import transformers
 
-from lib import training
-from lib.pretrain import vocabulary
+from lib import pretraining, training
 
 SENTENCES = [
     "The old sailor watched a small boat near the harbour .".split(),
@@ -46,7 +45,7 @@ TOKENIZERS = {"roberta": ("bytes", 320), "xlnet": ("unigram", 120)}
 def build(family: str, folder):
     """Write one small random model of a family, with a tokenizer trained on a few sentences."""
     kind, size = TOKENIZERS.get(family, ("wordpiece", 120))
-    tokenizer = vocabulary.train(kind, CORPUS, size)
+    tokenizer = pretraining.tokenizer(kind, CORPUS, size)
     make, shape = CONFIGS[family]
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(make(vocab_size=len(tokenizer), **shape))

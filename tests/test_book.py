@@ -95,11 +95,60 @@ def test_every_page_is_there(soups):
     assert [page for page in PAGES if f"{page}.html" not in soups] == []
 
 
-def test_every_module_is_documented(soups):
-    text = "".join(str(soup.find("article")) for name, soup in soups.items() if "library" in name)
-    files = [path.relative_to(book.ROOT) for path in (book.ROOT / "lib").rglob("*.py")]
-    modules = [".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files]
-    assert [m for m in modules if f'id="module-{m}"' not in text] == []
+def test_every_module_is_documented_on_a_page_of_its_own(soups):
+    names = [path.stem for path in (book.ROOT / "lib").glob("*.py") if path.stem != "__init__"]
+    pages = {name: str(soups.get(f"book/library/lib.{name}.html")) for name in names}
+    assert [name for name in names if f'id="module-lib.{name}"' not in pages[name]] == []
+
+
+def test_the_general_index_has_concepts(soups):
+    entries = {entry.get_text() for entry in soups["genindex.html"].select("article a")}
+    assert {"CKA", "oracle", "window", "selectivity", "supertag", "random-init baseline"} <= entries
+
+
+def test_titles_are_numbered_as_the_files_are(soups):
+    for page in PAGES:
+        number = page.removeprefix("notebooks/")[:2]
+        if page.startswith("notebooks/") and number != "00":
+            assert soups[f"{page}.html"].select_one("article h1").get_text().startswith(number)
+
+
+def test_header_cells_say_what_they_head(soups):
+    bare = [
+        (name, th) for name, s in soups.items() for th in s.select("article table th:not([scope])")
+    ]
+    assert bare == []
+
+
+def test_each_page_has_one_title(soups):
+    assert [page for page in PAGES if len(soups[f"{page}.html"].find_all("h1")) != 1] == []
+
+
+def test_figures_are_links_to_the_picture(soups, html):
+    for page in PAGES:
+        for img in soups[f"{page}.html"].select("article figure img"):
+            link = img.find_parent("a")
+            assert link and (html / page).parent.joinpath(link["href"]).resolve().is_file(), img
+
+
+def test_pages_with_records_link_to_their_data(soups, html):
+    for page in PAGES:
+        for link in soups[f"{page}.html"].select("p.data a"):
+            file = (html / page).parent.joinpath(link["href"]).resolve()
+            assert file.read_text(encoding="utf-8").count("\n") >= 2, "a header and a run"
+    assert soups["notebooks/08_dropping.html"].select("p.data a")
+
+
+def test_every_claim_has_a_row_on_the_scoreboard_and_an_anchor(soups):
+    links = soups["notebooks/00_scoreboard.html"].select("article table a[href*='#claim-']")
+    claims = {link["href"].split("#")[1] for link in links}
+    assert claims == {f"claim-a{n}" for n in range(1, 6)} | {f"claim-b{n}" for n in range(1, 11)}
+    assert soups["book/index.html"].select("article table a[href*='#claim-b1']")
+
+
+def test_every_page_says_which_build_it_is(soups):
+    for page in PAGES:
+        assert "tiny" in soups[f"{page}.html"].select_one(".bd-header-announcement").get_text()
 
 
 def test_no_link_or_anchor_is_broken(soups, html):
@@ -178,9 +227,30 @@ def test_page_is_readable_without_a_script(page, browser, address):
 
 
 @needs_browser
-def test_a_search_finds_a_word(browser, address):
+@each_page
+def test_no_table_hides_its_first_results(page, browser, address):
+    """At both widths the second column of every table begins inside the page."""
+    for width in (390, 1280):
+        tab, _ = visit(browser, address, page, viewport={"width": width, "height": 900})
+        hidden = tab.evaluate(
+            """() => [...document.querySelectorAll('article table')].filter(table => {
+                const cell = table.querySelector('tbody td');
+                const box = table.closest('article').getBoundingClientRect();
+                return cell && cell.offsetParent && cell.getBoundingClientRect().left > box.right;
+            }).map(table => table.innerText.slice(0, 80))"""
+        )
+        assert hidden == [], width
+        tab.context.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("word", ["window", "oracle", "similarity"])
+def test_a_search_finds_pages_before_the_reference(word, browser, address):
     tab, faults = visit(browser, address, "search")
-    tab.goto(f"{address}search.html?q=linkage", wait_until="networkidle")
+    tab.goto(f"{address}search.html?q={word}", wait_until="networkidle")
     tab.locator("#search-results li a").first.wait_for(timeout=15_000)
+    found = [a.get_attribute("href") for a in tab.locator("#search-results li > a").all()]
     assert faults == []
+    assert len(found) >= 3
+    assert [link for link in found[:5] if "book/library/" in link] == []
     tab.context.close()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lib import archive, corpora, metrics, readers, sources
+from lib import labelled as own
 from lib.errors import BadInput
 
 ROOT = corpora.data_root()
@@ -60,7 +61,8 @@ def test_table_names_what_the_library_has():
         assert name == info.name and name.isidentifier() and name.islower()
         assert info.sources, f"{name} can be loaded from nowhere"
         assert info.metric in metrics.METRICS or (not info.metric and not info.labels)
-        assert info.kind in {"tagging", "sentence", "pair", "text"}
+        assert info.kind in {"tagging", "sentence", "pair", "text", "sentences"}
+        assert bool(info.metric) == (info.kind in {"tagging", "sentence", "pair"})
         assert bool(info.parts) == ("folder" in info.sources)
 
 
@@ -71,6 +73,11 @@ def test_unknown_names_and_sources_are_refused_with_what_is_valid():
         BadInput, match=r"'wikitext2' .* data='embedded' .* data='root' or a folder"
     ):
         corpora.load("wikitext2")
+    with pytest.raises(BadInput, match=r"'sst2' .* data='embedded' .generated.; .* data='hub'"):
+        corpora.load("sst2")
+    assert corpora.digest("sst2") is corpora.digest("pos", root="hub") is None
+    with pytest.raises(BadInput, match=r"task 'poss' is not known"):
+        corpora.digest("poss")
     with pytest.raises(BadInput, match=r"'pos' .* data='hub'; it has data='embedded' \(generated"):
         corpora.load("pos", root="hub")
     with pytest.raises(BadInput, match=r"'somewhere' has no folder glue/RTE or RTE"):
@@ -137,7 +144,7 @@ def test_embedded_task_keeps_the_contract(name):
     assert len(set(inputs)) == len(inputs), "a sentence stands in two places"
     if task.kind != "text":
         sizes = tuple(map(len, (task.train, task.dev, task.test)))
-        assert sizes == corpora.EMBEDDED_SIZES[task.kind]
+        assert sizes == corpora.EMBEDDED_SIZES
     if task.labels and task.kind != "tagging":
         assert {label for _, label in task.train} == set(task.labels)
 
@@ -382,7 +389,7 @@ def own_file(path, rows, mark=","):
 
 
 def labelled(path, classes=STARS):
-    return readers.labelled(path, "text", "label", classes)
+    return own.labelled(path, "text", "label", classes)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv"])
@@ -413,7 +420,7 @@ def test_another_delimiter_is_guessed_and_named(tmp_path, mark, told):
     path = own_file(tmp_path / "a.csv", [(f"row, {i}", STARS[i % 5]) for i in range(60)], mark)
     items, _, how = labelled(path)
     assert how == f"columns separated by {told}" and items[7] == ("row, 7", "fair")
-    task = corpora.own(path, STARS, text="text", label="label")
+    task = own.task(path, STARS, text="text", label="label")
     assert task.source == f"file a.csv, columns separated by {told}"
 
 
@@ -421,7 +428,7 @@ def test_the_header_is_named_where_a_column_is_missing_and_the_ending_may_be_lar
     path = own_file(tmp_path / "a.CSV", [("x", "good"), ("y", "poor")])
     assert [label for _, label in labelled(path)[0]] == ["good", "poor"]
     with pytest.raises(BadInput, match=r"a.CSV:1: the header's column 'review' .*: text, label"):
-        readers.labelled(path, "review", "label", STARS)
+        own.labelled(path, "review", "label", STARS)
 
 
 @pytest.mark.parametrize(
@@ -464,6 +471,12 @@ def test_json_lines_are_refused_by_their_line(tmp_path, line, message):
     path = write(tmp_path, {"a.jsonl": '{"text": "x\u2028", "label": "poor"}\n' + line}) / "a.jsonl"
     with pytest.raises(BadInput, match=message):
         labelled(path)
+
+
+def test_one_column_is_not_text_and_label(tmp_path):
+    path = own_file(tmp_path / "a.csv", [("x", "good"), ("y", "poor")])
+    with pytest.raises(BadInput, match="columns of text and label are text, text; each is another"):
+        own.labelled(path, "text", "text", STARS)
 
 
 def test_a_glue_file_may_end_with_one_blank_line(tmp_path):
@@ -512,7 +525,7 @@ def test_hub_rows_without_label_are_counted_and_other_faults_refused():
 
     def found(info, **columns):
         data = hub_data(corpora.TASKS["rte"], **columns)["train"]
-        return corpora._hub_rows(data, "train", info, told)
+        return readers.hub_rows(data, "train", told, texts=info.hub, labels=info.labels)
 
     assert len(found(info, label=[-1] + [0] * 19)) == 19 and told == {"rows without a label": 1}
     other = dataclasses.replace(info, labels=info.labels[::-1])
@@ -533,7 +546,7 @@ def test_hub_failure_is_one_sentence_that_names_the_other_sources(monkeypatch, e
     def fails(*args):
         raise error("many lines\nof detail")
 
-    corpora._hub_data.cache_clear()
+    readers.hub.cache_clear()
     monkeypatch.setattr(datasets, "load_dataset", fails)
     with pytest.raises(
         BadInput, match=rf"nyu-mll/glue \(rte\) .* the Hub {why}; .* folder"

@@ -44,9 +44,6 @@ def test_every_depth_and_k_drops_exactly_k_and_more_each_time(strategy, n):
 def test_contribution_drops_the_most_similar_and_of_equal_ones_the_higher():
     keep = dropping.blocks_to_keep("contribution", 5, 2, similarity=[0.9, 0.7, 0.9, 0.1, 0.9])
     assert keep == [0, 1, 3]
-    assert dropping.keep_below([0.9, 0.7, 0.95], 0.9) == [0, 1]
-    with pytest.raises(BadInput, match=r"drop every block; the least similar one has 0\.700"):
-        dropping.keep_below([0.9, 0.7], 0.5)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +80,6 @@ def test_wrong_blocks_are_refused_and_the_model_is_left_as_it_was(family_model, 
     assert dropping.n_blocks(model) == 3
 
 
-def test_an_unknown_architecture_is_refused():
-    model = torch.nn.Linear(1, 1)
-    model.config = type("Config", (), {"model_type": "gpt2"})()
-    with pytest.raises(BadInput, match="architecture 'gpt2'.*valid: bert, roberta, xlnet"):
-        dropping.drop_blocks(model, [0])
-
-
 def logits(model, tokenizer):
     encoded = tokenizer(TEXT, return_tensors="pt", padding=True)
     with torch.inference_mode():
@@ -120,12 +110,11 @@ def test_dropping_the_top_gives_the_lower_layers_of_the_whole_model(family_folde
 
 def test_kept_blocks_are_the_ones_named(family_model):
     model, _ = family_model
-    path = encoders.family(model).blocks
-    if path is None:
+    if encoders.family(model).shared:
         pytest.skip("ALBERT has one block for all layers; there is none to choose")
-    blocks = list(model.get_submodule(path))
+    blocks = list(dropping.block_list(model))
     dropping.drop_blocks(model, (2, 0))
-    assert list(model.get_submodule(path)) == [blocks[0], blocks[2]]
+    assert list(dropping.block_list(model)) == [blocks[0], blocks[2]]
 
 
 def test_a_folder_with_files_is_not_written_into(family_model, tmp_path):

@@ -1,4 +1,4 @@
-"""A reader's own model and file: labels keep their numbers, wrong input is refused, the search."""
+"""A reader's own model and file: the parts, what is refused, the search, and what is saved."""
 
 import csv
 import json
@@ -7,9 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+)  # fmt: skip
 
-from lib import BadInput, dropping, encoders
-from lib.own import given, labelled, report, smaller
+from lib import BadInput, corpora, dropping, encoders, given, labelled, own, pretraining, settings
 
 NAMES = ("bad", "good", "dull")  # an order that is not alphabetical
 ROWS = [
@@ -51,7 +57,7 @@ def classifier(source, folder, names=NAMES, outputs=3):
 
 
 @pytest.fixture(scope="module")
-def own(family_folders, tmp_path_factory):
+def model(family_folders, tmp_path_factory):
     """Folder of a classifier with three named classes."""
     return classifier(family_folders["bert"], tmp_path_factory.mktemp("own") / "model")
 
@@ -62,62 +68,58 @@ def file(tmp_path):
 
 
 def ask(model, file, out, **options):
-    return given.accept(model=str(model), file=str(file), out=str(out), **FAST | options)
+    asked = {"model": str(model), "file": str(file), "out": str(out)} | options
+    page = FAST | {name: asked.pop(name) for name in (*FAST, "strategies") if name in asked}
+    return given.accept(settings.of("your_model", page), out.parent / "example", **asked)
 
 
 def run(request):
     """The page's own steps."""
     whole, tokenizer = given.load(request)
-    dev = smaller.score(request, whole, tokenizer, "dev")
-    screened = smaller.screen(request, whole, tokenizer, dev)
 
     def tune(keep):
-        return smaller.score(
-            request, smaller.tuned(request, whole, tokenizer, keep), tokenizer, "dev"
-        )
+        return own.score(request, own.tuned(request, whole, tokenizer, keep), tokenizer, "dev")
 
-    return screened, smaller.descend(screened, dev, request.tolerance, tune), tokenizer
+    screened = own.screen(request, whole, tokenizer)
+    return own.descend(screened, request.tolerance, tune), whole, tokenizer
 
 
 # ---- reading ----------------------------------------------------------------------------------
 
 
+def read(path, classes=NAMES, text="text", **options):
+    return labelled.task(path, classes, text=text, label="label", **options)
+
+
 def test_all_formats_give_the_same_task_and_no_text_is_in_two_parts(tmp_path):
     rows = [*ROWS, *ROWS[:9]]  # some texts occur twice
     quoted = [row | {"other": 'he said "no,\tnever"'} for row in rows]
-    read = [
-        labelled.task(
-            write(tmp_path / f"rows{ending}", quoted), NAMES, text=["text", "other"], label="label"
-        )
-        for ending in labelled.READERS
-    ]
-    for task in read:
-        assert (task.train, task.dev, task.test) == (read[0].train, read[0].dev, read[0].test)
-        assert task.kind == "pair" and task.metric == "accuracy" and task.labels == NAMES
-    parts = read[0].train, read[0].dev, read[0].test
-    assert sorted(sum(parts, [])) == sorted(((r["text"], r["other"]), r["label"]) for r in quoted)
-    texts = [{text for text, _ in part} for part in parts]
+    files = [write(tmp_path / f"rows{ending}", quoted) for ending in (".csv", ".tsv", ".jsonl")]
+    tasks = [read(path, text=["text", "other"]) for path in files]
+    parts = [(task.train, task.dev, task.test) for task in tasks]
+    assert parts[0] == parts[1] == parts[2]
+    assert tasks[0].kind == "pair" and tasks[0].metric == "accuracy" and tasks[0].labels == NAMES
+    assert sorted(sum(parts[0], [])) == sorted(
+        ((row["text"], row["other"]), row["label"]) for row in quoted
+    )
+    texts = [{text for text, _ in part} for part in parts[0]]
     assert not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
     assert len(texts[0]) > 2.5 * len(texts[1]) > 0 and texts[2]
 
 
 def test_class_numbers_and_names_mean_the_same_and_nothing_is_renumbered(tmp_path):
     numbers = [row | {"label": NAMES.index(row["label"])} for row in ROWS]
-    columns = {"text": ["text"], "label": "label"}
-    named = labelled.task(write(tmp_path / "a.jsonl", ROWS), NAMES, **columns)
-    numbered = labelled.task(write(tmp_path / "b.jsonl", numbers), NAMES, **columns)
+    named, numbered = (
+        read(write(tmp_path / f"{i}.jsonl", rows)) for i, rows in enumerate((ROWS, numbers))
+    )
     assert named.train == numbered.train and named.labels == numbered.labels == NAMES
     few = [row for row in ROWS if row["label"] != "bad"] * 2
     few = [row | {"text": f"{row['text']} {i}"} for i, row in enumerate(few)]
-    task = labelled.task(write(tmp_path / "c.csv", few), NAMES, **columns)
-    assert task.labels == NAMES  # though one class has no row, which is said
-    assert "Class 'bad' has no row in train." in report.remarks(task)
+    assert read(write(tmp_path / "c.csv", few)).labels == NAMES  # though one class has no row
 
 
 def test_the_seed_decides_the_parts(file):
-    parts = [
-        labelled.task(file, NAMES, text=["text"], label="label", seed=s).dev for s in (0, 0, 1)
-    ]
+    parts = [read(file, seed=seed).dev for seed in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
 
 
@@ -166,7 +168,7 @@ WRONG_FILES = {
 def test_a_wrong_file_is_refused_in_one_sentence(what, tmp_path):
     make, sentence = WRONG_FILES[what]
     with pytest.raises(BadInput, match=sentence) as caught:
-        labelled.task(make(tmp_path), NAMES, text=["text"], label="label")
+        read(make(tmp_path))
     assert "\n" not in str(caught.value)
 
 
@@ -174,14 +176,12 @@ def test_a_wrong_file_is_refused_in_one_sentence(what, tmp_path):
 def test_a_number_that_is_none_is_refused(value, tmp_path):
     path = changed(tmp_path / "a.csv", 0, label=value)
     with pytest.raises(BadInput, match=f"a.csv:2: label '{value}' is not a finite number"):
-        labelled.task(path, (), text=["text"], label="label")
+        read(path, ())
 
 
 def test_metrics_fit_the_head(file):
-    assert labelled.metrics_of(()) == ["pearson_spearman"]
-    assert labelled.metrics_of("ab") == ["accuracy", "f1", "accuracy_and_f1", "matthews"]
     with pytest.raises(BadInput, match="metric of this model: 'f1'.*valid: accuracy, matthews"):
-        labelled.task(file, NAMES, text=["text"], label="label", metric="f1")
+        read(file, metric="f1")
 
 
 # ---- models and wishes ------------------------------------------------------------------------
@@ -204,14 +204,17 @@ def lacking(source, folder, name):
 
 
 WRONG_MODELS = {
-    "pickle": (lambda m, p: lacking(m, p, "model.safetensors"), "holds no .*.safetensors, and"),
+    "pickle": (
+        lambda m, p: lacking(m, p, "model.safetensors"),
+        "holds no model.safetensors; other weights are not read",
+    ),
     "config": (lambda m, p: lacking(m, p, "config.json"), "has no config.json that can be read"),
     "tokenizer": (lambda m, p: lacking(m, p, "tokenizer.json"), "has no tokenizer beside it"),
     "headless": (
         lambda m, p: altered(m, p, architectures=["BertModel"]),
-        "is BertModel; one fine-tuned as ...ForSequenceClassification is needed",
+        "is BertModel; one fine-tuned as ...ForSequenceClassification, or one that predicts",
     ),
-    "kind": (lambda m, p: altered(m, p, model_type="gpt2"), "architecture 'gpt2' is not known"),
+    "kind": (lambda m, p: altered(m, p, model_type="berd"), "architecture 'berd' .* is not known"),
     "shared": (lambda m, p: altered(m, p, model_type="albert"), "shares one block among all"),
     "one block": (lambda m, p: altered(m, p, num_hidden_layers=1), "has one block, and one must"),
     "many labels": (
@@ -228,57 +231,81 @@ WRONG_MODELS = {
 
 
 @pytest.mark.parametrize("what", WRONG_MODELS)
-def test_a_wrong_model_is_refused_in_one_sentence(what, own, file, tmp_path):
+def test_a_wrong_model_is_refused_in_one_sentence(what, model, file, tmp_path):
     make, sentence = WRONG_MODELS[what]
     with pytest.raises(BadInput, match=sentence) as caught:
-        ask(make(own, tmp_path / "wrong"), file, tmp_path / "out")
+        ask(make(model, tmp_path / "wrong"), file, tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
 
+def test_weights_that_do_not_fit_their_config_are_refused_before_anything_is_scored(
+    model, file, tmp_path
+):
+    request = ask(altered(model, tmp_path / "wrong", model_type="roberta"), file, tmp_path / "out")
+    with pytest.raises(BadInput, match="the weights in .*wrong"):
+        given.load(request)
+
+
+TEXT = "is not valid: it should be a valid string"
 WRONG_WISHES = {
-    "no out": ({"out": None}, "out is not given; name a new folder"),
-    "no file": ({"file": None}, "model is given and file is not; give both, or none"),
-    "no model": ({"model": None}, "file is given and model is not; give both, or none"),
-    "tolerance": ({"tolerance": -1}, "tolerance -1 is out of range; valid: 0 to 100"),
-    "strategy": ({"strategies": ["topp"]}, "strategy 'topp' is not known; valid: top, bottom"),
-    "epochs": ({"epochs": 0}, "epochs 0 is out of range; valid: 1 to 100"),
-    "rate": ({"learning_rate": "fast"}, "learning_rate 'fast' is out of range"),
-    "length": ({"max_length": 2}, "max_length 2 is out of range; valid: 4 to"),
-    "seed": ({"seed": -1}, "seed -1 is out of range"),
-    "no strategy": ({"strategies": []}, "it takes a list of at least one value"),
+    "no out": ({"out": None}, "out is not given; give model, file and out, or none"),
+    "no file": ({"file": None}, "file is not given; give model, file and out, or none"),
+    "no model": ({"model": None}, "model is not given; give model, file and out, or none"),
+    "number for model": ({"model": 1}, f"model 1 {TEXT}"),
+    "number for file": ({"file": 123}, f"file 123 {TEXT}"),
+    "number for out": ({"out": 1}, f"out 1 {TEXT}"),
+    "number for label": ({"label": 0}, f"label 0 {TEXT}"),
+    "number for text": ({"text": 0}, "text 0 is not valid: it should name one column, or two"),
+    "no text": ({"text": None}, "text None is not valid: it should name one column, or two"),
+    "numbers for text": ({"text": [1, 2]}, f"text 1 {TEXT}"),
+    "cut list": ({"text": "[a, b"}, "text '.a, b' is not valid: it is not a list such as"),
+    "three texts": ({"text": "[a, b, c]"}, "it should name one column, or two as"),
     "same column": ({"text": "label"}, "column 'label' is named for text and label"),
-    "three texts": ({"text": "[a, b, c]"}, "it takes one column, or a list of two"),
+    "metric": ({"metric": 3}, f"metric 3 {TEXT}"),
+    "tolerance": ({"tolerance": -1}, "tolerance -1 is not valid: .*greater than or equal to 0"),
+    "length": ({"max_length": 2}, "max_length 2 is not valid: .*greater than or equal to 4"),
+    "seed": ({"seed": -1}, "seed -1 is not valid: it should be greater than or equal to 0"),
+    "half a seed": ({"seed": 1.0}, "seed 1.0 is not valid: it should be a valid integer"),
+    "strategy": ({"strategies": ["topp"]}, "'topp'.* is not valid: .*top, bottom"),
+    "no strategy": ({"strategies": []}, "strategies .* is not valid"),
+    "epochs": ({"epochs": 0}, "epochs 0 is not valid: it should be greater than or equal to 1"),
+    "rate": ({"learning_rate": "fast"}, "learning_rate 'fast' is not valid: .*valid number"),
 }
 
 
 @pytest.mark.parametrize("what", WRONG_WISHES)
-def test_a_wrong_wish_is_refused_in_one_sentence(what, own, file, tmp_path):
+def test_a_wrong_wish_is_refused_in_one_sentence(what, model, file, tmp_path):
     wishes, sentence = WRONG_WISHES[what]
-    asked = {"model": str(own), "file": str(file), "out": str(tmp_path / "out")} | wishes
-    with pytest.raises(BadInput, match=sentence):
-        given.accept(**asked)
+    asked = {"model": str(model), "file": str(file), "out": str(tmp_path / "out")} | wishes
+    page = {name: asked.pop(name) for name in (*FAST, "strategies") if name in asked}
+    with pytest.raises(BadInput, match=sentence) as caught:
+        given.accept(settings.of("your_model", page), tmp_path / "example", **asked)
+    assert "\n" not in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.csv"]
 
 
-def test_a_folder_with_files_is_not_written_into(own, file, tmp_path):
+def test_a_folder_with_files_is_not_written_into(model, file, tmp_path):
     with pytest.raises(BadInput, match="exists and is not an empty folder; name a new one"):
-        ask(own, file, tmp_path)
+        ask(model, file, tmp_path)
     with pytest.raises(BadInput, match="exists and is not an empty folder"):
-        ask(own, file, file)
+        ask(model, file, file)
     with pytest.raises(BadInput, match="cannot be written: .*rows.csv is no folder"):
-        ask(own, file, file / "below")
+        ask(model, file, file / "below")
+
+
+def test_the_released_recipe_holds_where_the_reader_changed_nothing(model, file, tmp_path):
+    wishes = {"model": str(model), "file": str(file), "out": str(tmp_path / "out")}
+    request = given.accept(settings.of("your_model", {"epochs": 2}), tmp_path, **wishes)
+    assert request.recipe == given.replace(given.RELEASED, epochs=2)
 
 
 # ---- the search -------------------------------------------------------------------------------
 
 
 def planted(*rows):
-    return pd.DataFrame(
-        [
-            {"k": k, "strategy": s, "keep": tuple(range(4 - k)), "score": 0.9, "loss": loss}
-            for k, s, loss in rows
-        ]
-    )
+    """Screened cuts of four blocks: k, strategy, score; the whole model scores 90."""
+    found = [(k, s, tuple(range(4 - k)), score) for k, s, score in [(0, "whole", 90.0), *rows]]
+    return pd.DataFrame(found, columns=["k", "strategy", "keep", "score"])
 
 
 def search(scores, tolerance):
@@ -289,35 +316,43 @@ def search(scores, tolerance):
         asked.append(4 - len(keep))
         return scores[4 - len(keep)]
 
-    screened = planted((1, "top", 9.0), (1, "odd", 2.0), (2, "top", 1.0), (3, "top", 5.0))
-    return smaller.descend(screened, 0.9, tolerance, tune), asked
+    screened = planted((1, "top", 81.0), (1, "odd", 88.0), (2, "top", 89.0), (3, "top", 85.0))
+    return own.descend(screened, tolerance, tune), asked
 
 
 def test_the_search_takes_the_best_cut_of_each_depth_and_ends_beyond_the_tolerance():
-    found, asked = search({1: 0.89, 2: 0.87, 3: 0.9}, tolerance=2.0)
-    assert asked == [1, 2]  # 3 would be within again, but it is not looked for
-    assert list(found["strategy"]) == ["odd", "top"] and list(found["within"]) == [True, False]
-    assert smaller.smallest(found) == (0, 1, 2)
-    found, asked = search({1: 0.88, 2: 0.91, 3: 0.88}, tolerance=2.0)
-    assert asked == [1, 2, 3] and smaller.smallest(found) == (0,)  # a loss of just the tolerance
-    found, asked = search({1: 0.8}, tolerance=2.0)
-    assert asked == [1] and smaller.smallest(found) is None
+    found, asked = search({0: 90.0, 1: 89.0, 2: 87.0, 3: 90.0}, tolerance=2.0)
+    assert asked == [0, 1, 2]  # 3 would be within again, but it is not looked for
+    assert list(found["strategy"]) == ["whole", "odd", "top"]
+    assert list(found["within"]) == [True, True, False] and list(found["loss"]) == [0, 1, 3]
+    assert own.smallest(found) == (0, 1, 2)
+    found, asked = search({0: 90.0, 1: 88.0, 2: 91.0, 3: 88.0}, tolerance=2.0)
+    assert asked == [0, 1, 2, 3] and own.smallest(found) == (0,)  # a loss of just the tolerance
+    found, asked = search({0: 90.0, 1: 80.0}, tolerance=2.0)
+    assert asked == [0, 1] and own.smallest(found) is None
+
+
+def test_a_loss_counts_from_the_better_of_the_model_as_given_and_fine_tuned_alike():
+    better, _ = search({0: 95.0, 1: 92.0}, tolerance=2.0)  # above the given model, and yet a loss
+    assert list(better["loss"]) == [0, 3] and own.smallest(better) is None
+    worse, _ = search({0: 70.0, 1: 89.0, 2: 80.0}, tolerance=2.0)
+    assert list(worse["loss"]) == [20, 1, 10] and own.smallest(worse) == (0, 1, 2)
 
 
 def test_each_set_of_blocks_is_scored_once_and_every_strategy_at_every_depth(
-    own, file, tmp_path, monkeypatch
+    model, file, tmp_path, monkeypatch
 ):
-    request, scored = ask(own, file, tmp_path / "out"), []
-    score = smaller.score
+    request, scored = ask(model, file, tmp_path / "out"), []
+    score = own.score
 
-    def counted(request, model, tokenizer, part):
-        scored.append(dropping.n_blocks(model))
-        return score(request, model, tokenizer, part)
+    def counted(request, cut, tokenizer, part):
+        scored.append(dropping.n_blocks(cut))
+        return score(request, cut, tokenizer, part)
 
-    monkeypatch.setattr(smaller, "score", counted)
+    monkeypatch.setattr(own, "score", counted)
     whole, tokenizer = given.load(request)
     before = {name: weight.clone() for name, weight in whole.state_dict().items()}
-    found = smaller.screen(request, whole, tokenizer, 0.5)
+    found = own.screen(request, whole, tokenizer)
     for strategy in dropping.STRATEGIES:
         most = dropping.most_dropped(strategy, 3)
         assert list(found[found["strategy"] == strategy]["k"]) == list(range(1, most + 1))
@@ -326,15 +361,7 @@ def test_each_set_of_blocks_is_scored_once_and_every_strategy_at_every_depth(
     assert all(torch.equal(before[name], w) for name, w in whole.state_dict().items())
 
 
-def test_a_model_without_blocks_is_that_of_drop_blocks_and_shares_its_weights(own):
-    whole, tokenizer = encoders.load(own, head=3, device="cpu")
-    shared = dropping.smaller(whole, (0, 2))
-    dropped = dropping.drop_blocks(encoders.load(own, head=3, device="cpu")[0], (0, 2))
-    inputs = tokenizer("nobody watched the boat", return_tensors="pt")
-    assert torch.equal(shared(**inputs).logits, dropped(**inputs).logits)
-    addresses = {weight.data_ptr() for weight in whole.parameters()}
-    assert {weight.data_ptr() for weight in shared.parameters()} < addresses
-
+# ---- what is saved ----------------------------------------------------------------------------
 
 CASES = {  # family, columns of text, outputs
     "classes": ("bert", "text", 3),
@@ -348,65 +375,139 @@ def test_the_smaller_model_is_saved_whole_and_loads_in_plain_transformers(
     case, family_folders, tmp_path
 ):
     family, text, outputs = CASES[case]
-    model = classifier(family_folders[family], tmp_path / "model", outputs=outputs)
+    source = classifier(family_folders[family], tmp_path / "model", outputs=outputs)
     numbers = [row | {"label": len(row["text"]) / 10} for row in ROWS]
     file = write(tmp_path / "rows.tsv", numbers if outputs == 1 else ROWS)
     more = {"tolerance": 100, "strategies": ["top"], "epochs": 30}  # until all learn
-    request = ask(model, file, tmp_path / "out", text=text, **more)
+    request = ask(source, file, tmp_path / "out", text=text, **more)
     assert request.task.labels == (() if outputs == 1 else NAMES)
-    _, found, tokenizer = run(request)
-    assert report.lengths(request, *given.load(request)).endswith("cut: 0 of 54.")
-    keep = smaller.smallest(found)
-    tuned = smaller.tuned(request, *given.load(request), keep)
-    assert smaller.finish(request, keep) == tmp_path / "out"
+    found, whole, tokenizer = run(request)
+    keep = own.smallest(found)
+    tuned = own.tuned(request, whole, tokenizer, keep)
+    assert own.finish(request, keep) == tmp_path / "out"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "out", "rows.tsv"]
-    code = report.lines(request.out)
-    assert len(code.splitlines()) == 3
-    loaded = {}
-    exec(code, loaded)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    reader = AutoTokenizer.from_pretrained(tmp_path / "out")
     texts = request.task.test[0][0]
     texts = (texts,) if isinstance(texts, str) else texts
-    again = loaded["model"](**loaded["tokenizer"](*texts, return_tensors="pt"))
-    assert torch.equal(again.logits, tuned(**tokenizer(*texts, return_tensors="pt")).logits)
-    assert dropping.n_blocks(loaded["model"]) == len(keep) == 1
+    logits = again(**reader(*texts, return_tensors="pt")).logits
+    assert torch.equal(logits, tuned(**tokenizer(*texts, return_tensors="pt")).logits)
+    assert dropping.n_blocks(again) == len(keep) == 1
     if outputs > 1:
-        assert loaded["model"].config.id2label == dict(enumerate(NAMES))
-        assert loaded["model"].config.label2id["dull"] == 2
+        assert again.config.id2label == dict(enumerate(NAMES))
+        assert again.config.label2id["dull"] == 2
 
 
-def test_where_nothing_is_within_the_tolerance_nothing_is_saved(own, file, tmp_path, monkeypatch):
-    request = ask(own, file, tmp_path / "out", tolerance=0, strategies=["top"])
-    monkeypatch.setattr(smaller, "score", lambda _, model, *__: dropping.n_blocks(model) / 10)
-    _, found, _ = run(request)
-    assert len(found) == 1 and smaller.finish(request, smaller.smallest(found)) is None
-    assert [entry.name for entry in tmp_path.iterdir()] == ["rows.csv"]
-    assert report.lines(None).startswith("Nothing was saved.")
-    assert "no smaller model stays within 0 points" in report.outcome(request, [{}])
-
-
-def test_a_stopped_search_goes_on_without_training_again(own, file, tmp_path, monkeypatch):
-    request = ask(own, file, tmp_path / "out")
+def test_a_saved_model_that_gives_other_numbers_is_not_kept(model, file, tmp_path, monkeypatch):
+    request = ask(model, file, tmp_path / "out")
     whole, tokenizer = given.load(request)
-    first = smaller.tuned(request, whole, tokenizer, (0, 1))
+    save = dropping.save
+
+    def spoilt(learner, *others):
+        with torch.no_grad():
+            learner.classifier.bias.add_(1)
+        saved = save(learner, *others)
+        with torch.no_grad():
+            learner.classifier.bias.sub_(1)
+        return saved
+
+    monkeypatch.setattr(dropping, "save", spoilt)
+    with pytest.raises(BadInput, match="the saved model differs by .*; it is not kept"):
+        own.tuned(request, whole, tokenizer, (0, 1))
+    assert not own.place(request, (0, 1)).exists()
+
+
+def test_where_nothing_is_within_the_tolerance_nothing_is_saved(model, file, tmp_path, monkeypatch):
+    request = ask(model, file, tmp_path / "out", tolerance=0, strategies=["top"])
+    monkeypatch.setattr(own, "score", lambda _, model, *__: dropping.n_blocks(model) / 10)
+    found, *_ = run(request)
+    assert len(found) == 2 and own.finish(request, own.smallest(found)) is None
+    assert [entry.name for entry in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_a_stopped_search_goes_on_without_training_again(model, file, tmp_path, monkeypatch):
+    request = ask(model, file, tmp_path / "out")
+    whole, tokenizer = given.load(request)
+    first = own.tuned(request, whole, tokenizer, (0, 1))
 
     def never(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(smaller.finetune, "train", never)
-    again = smaller.tuned(request, whole, tokenizer, (0, 1))
+    monkeypatch.setattr(own.training, "finish", never)
+    again = own.tuned(request, whole, tokenizer, (0, 1))
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
-    other = ask(own, file, tmp_path / "out", seed=1)
-    assert smaller.place(other, (0, 1)) != smaller.place(request, (0, 1))
+    other = ask(model, file, tmp_path / "out", seed=1)
+    assert own.place(other, (0, 1)) != own.place(request, (0, 1))
     with pytest.raises(AssertionError, match="trained again"):
-        smaller.tuned(request, whole, tokenizer, (0, 2))
+        own.tuned(request, whole, tokenizer, (0, 2))
 
 
-def test_tables_hold_what_was_measured():
-    screened = planted((1, "top", 9.0), (1, "odd", 2.0), (2, "top", 1.0))
-    found, _ = search({1: 0.89, 2: 0.87}, tolerance=2.0)
-    shown = report.table(screened, found)
-    assert list(shown.loc["top"]) == ["9.0", "1.0"] and list(shown.loc["odd"]) == ["2.0", "–"]
-    assert list(shown.loc["best, fine-tuned"]) == ["1.0", "3.0"]
-    assert list(report.steps(found)["within"]) == ["yes", "no"]
-    assert np.isclose(found["loss"], [1.0, 3.0]).all()
+def test_a_killed_training_goes_on_to_the_same_weights(model, file, tmp_path, killed_after):
+    requests = [ask(model, file, tmp_path / name) for name in ("straight", "stopped")]
+    whole, tokenizer = given.load(requests[0])
+    straight = own.tuned(requests[0], whole, tokenizer, (0, 2))
+    with killed_after(2):
+        own.tuned(requests[1], whole, tokenizer, (0, 2))
+    assert [p.suffix for p in requests[1].work.iterdir()] == [".safetensors"]
+    resumed = own.tuned(requests[1], whole, tokenizer, (0, 2))
+    for one, other in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+# ---- models that predict words ----------------------------------------------------------------
+
+SENTENCES = [f"{row['text']} , said the {NAMES[i % 3]} ." for i, row in enumerate(ROWS)]
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    """Folder of a small random decoder, with a tokenizer of its own."""
+    tokenizer = pretraining.tokenizer("gpt", SENTENCES, 300)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = GPT2Config(n_layer=3, n_embd=16, n_head=2, vocab_size=len(tokenizer), **ends)
+    torch.manual_seed(0)
+    return dropping.save(GPT2LMHeadModel(config), tokenizer, tmp_path_factory.mktemp("gpt") / "m")
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A plain text, one paragraph a line, some of them twice."""
+    (tmp_path / "text.txt").write_text("\n\n".join([*SENTENCES, *SENTENCES[:5]]))
+    return tmp_path / "text.txt"
+
+
+def test_a_decoder_is_made_smaller_on_a_plain_text(decoder, words, tmp_path):
+    more = {"tolerance": 100, "strategies": ["top"], "max_length": 16, "epochs": 3}
+    request = ask(decoder, words, tmp_path / "out", **more)
+    parts = request.task.train, request.task.dev, request.task.test
+    assert sorted(text for part in parts for text, _ in part) == sorted(set(SENTENCES))
+    found, whole, tokenizer = run(request)
+    assert found["score"].iloc[0] > own.score(request, whole, tokenizer, "dev")  # it learned
+    keep = own.smallest(found)
+    tuned = own.tuned(request, whole, tokenizer, keep)
+    loss = pretraining.losses(tuned, tokenizer, own.rows(request, tokenizer, "test"))["loss"]
+    assert own.score(request, tuned, tokenizer, "test") == pytest.approx(-100 * loss)
+    assert own.told(request, -100 * loss) == f"perplexity {np.exp(loss):.2f}"
+    assert own.auto_class(request, whole) == "AutoModelForCausalLM"
+    again = AutoModelForCausalLM.from_pretrained(own.finish(request, keep))
+    inputs = tokenizer(SENTENCES[0], return_tensors="pt")
+    assert torch.equal(again(**inputs).logits, tuned(**inputs).logits)
+    assert again.config.n_layer == len(keep) < 3
+
+
+def test_a_text_that_is_none_or_too_short_is_refused(decoder, words, file, tmp_path):
+    with pytest.raises(BadInput, match="is no file .txt"):
+        ask(decoder, file, tmp_path / "out")
+    words.write_text("\n".join(SENTENCES[:20]))
+    with pytest.raises(BadInput, match="text.txt: holds 20 different paragraphs; 50 are needed"):
+        ask(decoder, words, tmp_path / "out")
+
+
+def test_the_example_is_real_sentences_that_its_model_has_not_seen(tmp_path):
+    task = given.accept(settings.of("your_model", {}), tmp_path / "example").task
+    seen = {text for text, _ in given._short()[: given.SEEN]}
+    rows = [*task.train, *task.dev, *task.test]
+    assert len(rows) == given.UNSEEN and not seen & {text for text, _ in rows}
+    known = dict(corpora.load("polarity").train)
+    assert all(known[text] == label for text, label in rows)

@@ -29,7 +29,7 @@ WRONG = {
     "protocol": ("04_layer_probes", "protocol", "offical", "'offical' is not valid: .*official"),
     "repeats": (COST, "repeats", 0, "repeats 0 is not valid: .*greater than or equal to 1"),
     "share": (CUTS, "drop_shares", [1.5], "1.5 is not valid: .*less than 1"),
-    "own": ("13_your_model", "model", "all-minilm-l6-v2", "model is given and file is not"),
+    "own": ("13_your_model", "model", "all-minilm-l6-v2", "file is not given"),
 }
 
 

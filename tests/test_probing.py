@@ -1,6 +1,7 @@
 """Task-specific redundancy: laws on planted rows, and the four functions on small models."""
 
 import dataclasses
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -237,17 +238,39 @@ def test_another_threshold_reads_nothing_again(family_folders, tuned):
     assert probing.rows(model, SENTENCES, asked(max_examples=12)) is not one
 
 
-@pytest.mark.parametrize("task", ["pos", "valence", "domain"])
-def test_tags_numbers_and_classes_go_through(family_folders, task):
-    data = probing.rows(str(family_folders["distilbert"]), task, asked())
-    chosen = asked(thresholds=[0.5], layer_tolerances=[1])
+GLUE = {  # folder: header and row of a small file in the original format, in our own words
+    "STS-B": ("sentence1\tsentence2\tscore\n", "The {a} sat by {b} .\tA {b} ran .\t{n}\n"),
+    "MRPC": ("Quality\t#1 String\t#2 String\n", "{i}\tThe {a} sat .\tThe {b} sat by me .\n"),
+    "CoLA": ("", "own\t{i}\t\tThe {a} near {b} ran .\n"),
+}
+
+
+def write_glue(root):
+    """A data root with 150 rows for training and 60 for the test."""
+    words = "boat dog harbour cat tree house river bird stone road".split()
+    for (name, (header, row)), (part, n) in itertools.product(
+        GLUE.items(), (("train", 150), ("dev", 60))
+    ):
+        rows = [
+            row.format(a=words[i % 10], b=words[i // 10 % 10], i=i % 2, n=i % 6) for i in range(n)
+        ]
+        (root / name).mkdir(exist_ok=True)
+        (root / name / f"{part}.tsv").write_text(header + "".join(rows))
+    return str(root)
+
+
+@pytest.mark.parametrize("task", ["pos", "stsb", "mrpc", "cola"])
+def test_tags_numbers_pairs_and_other_scores_go_through(family_folders, task, tmp_path):
+    source = {} if task == "pos" else {"data": write_glue(tmp_path)}
+    data = probing.rows(str(family_folders["distilbert"]), task, asked(**source))
+    chosen = asked(thresholds=[0.5], layer_tolerances=[1], **source)
     found = probing.layers(data, chosen, 0)
     scores = np.array([found["alone"]["test"], found["together"]["test"]])
     assert scores.shape == (2, 4) and np.abs(scores).max() <= 1
     assert found["alone"]["dev"][0] == found["together"]["dev"][0]
     assert (found["control"] is None) == (task != "pos") == (found["level"] != "word")
     assert (found["own"] is None) == (task == "pos")
-    assert {"valence": 0, "domain": 4}.get(task, found["classes"]) == found["classes"]
+    assert {"stsb": 0, "mrpc": 2, "cola": 2}.get(task, found["classes"]) == found["classes"]
     assert len(probing.clusters(data, chosen, 0)["closest"]["test"]) == 1
     assert len(probing.transfer(data, chosen, 0)["ways"]) == 2
     ranked = probing.rankings(data, chosen, 0)

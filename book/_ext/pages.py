@@ -15,10 +15,11 @@ from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 SEEN = {
-    "tiny": "The default build: small models, minutes on a laptop.",
-    "small": "Results on real text, drawn from the records in the repository.",
+    "tiny": "Small models, minutes on a laptop.",
+    "small": "Real corpora, drawn from the records in the repository.",
     "paper": "The papers' own models and sizes.",
 }
+GLUED = "application/papermill.record/text/markdown"
 PARTS = (("thead", "col"), ("tbody", "row"))
 
 
@@ -37,11 +38,11 @@ def other_builds(profile: str, html: Path, page: str) -> dict[str, str]:
 def banner(profile: str, html: Path, page: str) -> str:
     """One line above a page: which build this is, and where the other ones are."""
     links = other_builds(profile, html, page)
-    text = f"<strong>{profile}</strong> {SEEN.get(profile, '')}"
+    text = f"This is the <strong>{profile}</strong> build. {SEEN.get(profile, '')}"
     for other in (name for name in SEEN if name != profile and name in links):
         text += f' <a href="{links[other]}">This page in the <strong>{other}</strong> build</a>'
     if profile == "tiny" and not links:
-        text += " Results on real text: <code>make book PROFILE=small</code>"
+        text += " Real corpora: <code>make book PROFILE=small</code>"
     return text
 
 
@@ -65,7 +66,8 @@ def data_links(app, page: str, to) -> str:
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
     names = sorted(set(re.findall(r'settings\.of\(\\"(\w+)', text)))
     files = [f"_static/data/{name}.csv" for name in names]
-    there = [file for file in files if Path(app.srcdir, "book", file).is_file()]
+    paths = {file: Path(app.srcdir, "book", file) for file in files}
+    there = [file for file, path in paths.items() if path.is_file() and path.stat().st_size > 1]
     links = [f'<a href="{to(file, 1)}" download>{Path(file).name}</a>' for file in there]
     return f'<p class="data">The data of this page, a row a run: {", ".join(links)}</p>' * bool(
         links
@@ -78,7 +80,9 @@ def improve(app, page, _template, context, _doctree):
     context["theme_announcement"] = banner(html.parents[1].name, html, page)
     if "body" in context:
         links = data_links(app, page, context["pathto"])
-        context["body"] = with_scopes(context["body"]) + links
+        context["body"] = with_scopes(context["body"])
+        if "_static/data/" not in context["body"]:
+            context["body"] += links
 
 
 def link_images(_app, doctree):
@@ -88,14 +92,19 @@ def link_images(_app, doctree):
             image["width"] = "100%"
 
 
-def keep_figures(app):
-    """Write every named figure of the executed pages under its name, for other pages to show."""
-    folder = Path(app.srcdir, "book/_static/figures")
-    folder.mkdir(parents=True, exist_ok=True)
+def keep_outputs(app):
+    """Write every named figure and glued Markdown of the executed pages for other pages to show."""
+    folder, texts = Path(app.srcdir, "book/_static/figures"), Path(app.srcdir, "book/_generated")
+    for made in (folder, texts):
+        made.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-            for data in (output.get("data", {}) for output in cell.get("outputs", ())):
+            for output in cell.get("outputs", ()):
+                data = output.get("data", {})
+                if GLUED in data:
+                    file = texts / f"{output['metadata']['scrapbook']['name']}.txt"
+                    file.write_text("".join(data[GLUED]), encoding="utf-8")
                 if name and "image/svg+xml" in data:
                     (folder / f"{name}.svg").write_text("".join(data["image/svg+xml"]))
                 elif name and "image/png" in data:
@@ -113,28 +122,23 @@ class Drawn(SphinxDirective):
     option_spec = {"large": directives.flag}
 
     def run(self):
-        kind = "drawn large" if "large" in self.options else "drawn"
-        box = nodes.container(classes=kind.split())
+        box = nodes.container(classes=["drawn", *self.options])
         for name in self.arguments[0].split():
-            box += self.parse_text_to_nodes(self.shown(name))
+            box += nodes.container("", *self.parse_text_to_nodes(self.shown(name)))
         return [box]
 
     def shown(self, name: str) -> str:
-        folder = Path(self.env.srcdir, "book/_static/figures")
-        file = next(folder.glob(f"{name}.*"), None)
+        file = next(Path(self.env.srcdir, "book/_static/figures").glob(f"{name}.*"), None)
         if file is None:
             return f"`{name}` is not drawn in this build."
-        return (
-            f"```{{image}} /book/_static/figures/{file.name}\n:alt: {{ALT}}\n```".replace(
-                "{ALT}", f"Small copy of {name}; its page describes it"
-            )
-            + f"\n\n{{numref}}`{name}`"
-        )
+        image = f"```{{image}} /book/_static/figures/{file.name}\n"
+        alt = f":alt: Small copy of {name}; its own page describes it\n```"
+        return f"{image}{alt}\n\n{{numref}}`{name}`"
 
 
 def setup(app):
     """Register all of it."""
-    app.connect("builder-inited", keep_figures)
+    app.connect("builder-inited", keep_outputs)
     app.connect("html-page-context", improve)
     app.connect("doctree-read", link_images)
     app.add_directive("drawn", Drawn)

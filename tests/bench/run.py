@@ -58,7 +58,7 @@ def _provenance(device: torch.device, seconds: float) -> dict:
         "commit": records.commit(),
         "versions": records.versions() | peers.versions(),
         "model": MODEL,
-        "weights": encoders.digest(encoders.find(MODEL)),
+        "weights": encoders.weights_digest(encoders.find(MODEL)),
         "seconds": seconds,
     }
 

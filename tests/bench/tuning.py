@@ -197,10 +197,9 @@ def _ours(beside: Beside, recipe: Recipe) -> tuple[float, nn.Module]:
     """First loss and model after a few updates without dropout: of our loop."""
     model = _without_dropout(beside.model)
     state = finetune.fine_tuning(model, beside.tokenizer, beside.task, recipe, cost.SEED)
-    with training.repeatable(model.device):
+    with state.running():
         for _ in state.plan:
             state.update()
-    state.words.put_back()
     return state.losses[0], model
 
 
@@ -256,7 +255,7 @@ def _base(bench: Bench) -> list[dict]:
     words = [word for sentence, _ in corpora.load(TEXT).train for word in sentence]
     begins = range(0, (1 + sizes.base_updates) * batch * LONG, LONG)
     texts = [" ".join(words[b % (len(words) - LONG) :][:LONG]) for b in begins]
-    task = replace(corpora.load(TASK), train=[(text, "positive") for text in texts])
+    task = replace(corpora.load("polarity"), train=[(text, "positive") for text in texts])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForSequenceClassification.from_config(BertConfig(**sizes.base))

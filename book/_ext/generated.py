@@ -1,0 +1,135 @@
+"""What pages include and link to, written when a build begins: never by hand, never stale.
+
+Tables of what the library knows and of what this copy is (``_generated/*.txt``), one page for each
+module of ``lib``, and the records of every experiment as csv. The book lies in
+``<root>/_build/<profile>``, the records in ``<root>/book/results/<profile>``.
+"""
+
+import ast
+import datetime
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+import lib
+from lib import corpora, encoders, records, settings
+
+PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
+
+
+def table(rows) -> str:
+    """Markdown table of rows that share their keys; the keys are the header."""
+    frame = pd.DataFrame(rows).fillna("–")
+    frame = frame.map(lambda cell: str(cell).replace("|", "\\|").replace("\n", " "))
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def lines(file: Path) -> list[dict]:
+    """A file of records, a dict a line."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def copy(profile: str) -> str:
+    """Profile, time, commit, device and versions of this build."""
+    now = datetime.datetime.now(datetime.UTC)
+    facts = {
+        "Profile": f"`{profile}`",
+        "Built": f"{now:%Y-%m-%d %H:%M} UTC",
+        "Commit": f"`{records.commit()}`",
+        "Device": records.device_name(encoders.default_device()),
+        "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    } | {name: metadata.version(name) for name in PACKAGES}
+    return table({"What": name, "This copy": value} for name, value in facts.items())
+
+
+def costs(tree: Path) -> str:
+    """Seconds and memory of executing each page."""
+    rows = []
+    for page in sorted((tree / "notebooks").glob("*.ipynb")):
+        about = json.loads(page.read_text(encoding="utf-8"))["metadata"]
+        cost = about.get("cost", {"seconds": 0, "peak_mb": 0})
+        numbers = {"Seconds": f"{cost['seconds']:.0f}", "Memory (MB)": f"{cost['peak_mb']:,}"}
+        rows.append({"Page": f"{{doc}}`/notebooks/{page.stem}`"} | numbers)
+    return table(rows)
+
+
+def at_hand(results: Path) -> str:
+    """How many runs of each experiment have a record, and what made them."""
+    files = sorted(results.glob("*/*.provenance.jsonl"))
+    made = [{"Experiment": f.parent.name} | line for f in files for line in lines(f)]
+    if not made:
+        return "This profile has no records yet."
+    runs = pd.DataFrame(made).reindex(
+        columns=["Experiment", "model", "task", "seconds", "device", "source"]
+    )
+    texts = {name: lambda values: ", ".join(sorted(set(values))) for name in ("device", "source")}
+    groups = runs.fillna("–").groupby(["Experiment", "model", "task"], sort=False)
+    rows = groups.agg({"seconds": ["size", "sum"]} | texts).reset_index()
+    rows.columns = ["Experiment", "Model", "Task", "Runs", "Hours", "Device", "Text from"]
+    return table(rows.assign(Hours=(rows["Hours"] / 3600).map("{:.2f}".format)))
+
+
+def tasks() -> str:
+    """Every task of the library: kind, metric, what it stands for, licence."""
+    return table(
+        {
+            "Task": f"`{name}` {task.title}",
+            "Kind": task.kind,
+            "Metric": task.metric.replace("_", " ") or "none",
+            "Remark": task.standing or "as in the papers",
+            "Licence": task.licence,
+        }
+        for name, task in corpora.TASKS.items()
+    )
+
+
+def modules(folder: Path) -> str:
+    """Write a page for each module of lib; gives the table of them with their purposes."""
+    rows = []
+    if not folder.with_suffix(".md").is_file():
+        return ""  # a book without the reference
+    folder.mkdir(exist_ok=True)
+    for path in sorted(Path(lib.__file__).parent.glob("[a-z]*.py")):
+        name, text = f"lib.{path.stem}", ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        page = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+        (folder / f"{name}.md").write_text(page, encoding="utf-8")
+        rows.append({"Module": f"{{doc}}`library/{name}`", "Purpose": text.split("\n\n")[0]})
+    return table(rows)
+
+
+def data(results: Path, folder: Path) -> None:
+    """Write the records of each experiment as one csv: a row a run, lists as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for experiment in sorted({path.parent for path in results.glob("*/*.jsonl")}):
+        files = [f for f in sorted(experiment.glob("*.jsonl")) if ".provenance" not in f.suffixes]
+        runs = pd.DataFrame([line | line.pop("values", {}) for f in files for line in lines(f)])
+        runs = runs.map(lambda cell: json.dumps(cell) if isinstance(cell, list | dict) else cell)
+        runs.to_csv(folder / f"{experiment.name}.csv", index=False)
+
+
+def write(app) -> None:
+    """Write all of it into the tree that is built."""
+    tree = Path(app.srcdir)
+    results = tree.parents[1] / "book" / "results" / tree.name
+    texts = {
+        "copy": copy(tree.name),
+        "costs": costs(tree),
+        "models": table(encoders.describe()),
+        "modules": modules(tree / "book/library"),
+        "profiles": table(settings.describe()),
+        "records": at_hand(results),
+        "tasks": tasks(),
+    }
+    data(results, tree / "book/_static/data")
+    (tree / "book/_generated").mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (tree / f"book/_generated/{name}.txt").write_text(text + "\n", encoding="utf-8")
+
+
+def setup(app):
+    """Write before Sphinx looks for its sources."""
+    app.connect("builder-inited", write)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,217 @@
+"""The search for a smaller version of a reader's own model, and what is saved of it.
+
+Every cut of every strategy is scored untrained; then, one block fewer at a time, the best cut is
+trained, the whole model first, until the loss exceeds the tolerance. All of this is decided on dev;
+the test part is looked at once, at the end. What is given is checked by :mod:`lib.given`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from lib import cost, dropping, encoders, finetune, pretraining, training
+from lib.errors import BadInput
+from lib.given import Request
+
+TRIED = 4  # texts on which a saved model is compared with the one that was trained
+SAME = 1e-4  # of the largest number: so far two readings may differ by rounding
+
+
+def rows(request: Request, tokenizer, part: str) -> np.ndarray:
+    """A part of a plain text as full rows of tokens."""
+    texts = [text for text, _ in getattr(request.task, part)]
+    return pretraining.packed(tokenizer, texts, request.recipe.max_length)
+
+
+def score(request: Request, model, tokenizer, part: str) -> float:
+    """Score of a model on ``dev`` or ``test``, in points: more is better.
+
+    The task's own metric; for words the logarithm of the perplexity times -100, of which one point
+    is about one per cent of the perplexity.
+    """
+    task, length = request.task, request.recipe.max_length
+    if request.head == "lm":
+        return -100 * pretraining.losses(model, tokenizer, rows(request, tokenizer, part))["loss"]
+    found = finetune.evaluate(model, tokenizer, task, getattr(task, part), max_length=length)
+    return 100 * next(iter(found.values()))
+
+
+def told(request: Request, points: float) -> str:
+    """A score in words: by the task's metric, or the perplexity."""
+    words = request.head == "lm"
+    return f"perplexity {np.exp(-points / 100):.2f}" if words else f"{points:.1f}"
+
+
+def seconds(request: Request, model, tokenizer) -> float:
+    """Seconds of reading and scoring the test part."""
+    return cost.timed(lambda: score(request, model, tokenizer, "test"), model.device)
+
+
+def auto_class(request: Request, model) -> str:
+    """The class of plain transformers that reads what is saved."""
+    words = "CausalLM" if encoders.causal(model.config) else "MaskedLM"
+    return f"AutoModelFor{words if request.head == 'lm' else 'SequenceClassification'}"
+
+
+def cuts(strategies: Sequence[str], n_blocks: int, similarity=None) -> dict[tuple, list[str]]:
+    """Every set of blocks kept, with the strategies that keep just these; the whole model first.
+
+    Examples
+    --------
+    >>> cuts(["top", "even"], 3)
+    {(0, 1, 2): ['whole'], (0, 1): ['top'], (0, 2): ['even'], (0,): ['top']}
+    """
+    found: dict[tuple, list[str]] = {tuple(range(n_blocks)): ["whole"]}
+    for k in range(1, n_blocks):
+        for name in strategies:
+            if k <= dropping.most_dropped(name, n_blocks):
+                keep = dropping.blocks_to_keep(name, n_blocks, k, similarity=similarity)
+                found.setdefault(tuple(keep), []).append(name)
+    return found
+
+
+def screen(request: Request, model, tokenizer) -> pd.DataFrame:
+    """Score every cut on dev as it is, without training.
+
+    Cost: a forward pass over dev for every different set of blocks, and one over train where
+    *contribution* is asked for; no memory beyond the model's.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``k``, ``strategy``, ``keep``, ``score``; the whole model first, then a row per
+        strategy, also where two keep the same blocks.
+    """
+    total, similarity, rows = dropping.n_blocks(model), None, []
+    if "contribution" in request.strategies:
+        length = request.recipe.max_length
+        encoded = finetune.encode(model, tokenizer, request.task.train, length)
+        similarity = dropping.block_similarity(model, tokenizer, encoded, progress=True).tolist()
+    found = cuts(request.strategies, total, similarity)
+    for keep, names in tqdm(found.items(), unit="cut", leave=False):
+        reached = score(request, dropping.smaller(model, keep), tokenizer, "dev")
+        rows += [(total - len(keep), name, keep, reached) for name in names]
+    return pd.DataFrame(rows, columns=["k", "strategy", "keep", "score"])
+
+
+def descend(
+    screened: pd.DataFrame, tolerance: float, tune: Callable[[tuple], float]
+) -> pd.DataFrame:
+    """Fine-tune the best cut of each depth, one block fewer at a time, while it stays in bounds.
+
+    The whole model is fine-tuned first, as its cuts are. A loss is counted from the better of the
+    given model as it is and fine-tuned alike: what more training alone would give is no merit of a
+    cut.
+
+    Parameters
+    ----------
+    screened
+        From :func:`screen`.
+    tolerance
+        Points that may be lost; the first cut beyond it ends the search.
+    tune
+        Fine-tunes what keeps some blocks, and gives its score on dev.
+
+    Returns
+    -------
+    DataFrame
+        The cuts that were fine-tuned: ``k``, ``strategy``, ``keep``, ``score``, ``loss`` and
+        ``within`` (the tolerance).
+    """
+    best, rows = screened.loc[screened.groupby("k")["score"].idxmax()], []
+    reference = screened["score"].iloc[0]
+    for k, strategy, keep, _ in best.itertuples(index=False):
+        reached = tune(keep)
+        reference = max(reference, reached) if k == 0 else reference
+        lost = reference - reached
+        rows.append((k, strategy, keep, reached, lost, lost <= tolerance + 1e-9))
+        if k and not rows[-1][-1]:
+            break
+    return pd.DataFrame(rows, columns=["k", "strategy", "keep", "score", "loss", "within"])
+
+
+def smallest(descended: pd.DataFrame) -> tuple[int, ...] | None:
+    """Blocks of the smallest model within the tolerance; None where none is smaller."""
+    within = descended[descended["within"] & (descended["k"] > 0)]
+    return None if within.empty else within.iloc[-1]["keep"]
+
+
+# ---- what is kept -----------------------------------------------------------------------------
+
+
+def place(request: Request, keep: Sequence[int]) -> Path:
+    """Where one fine-tuned cut is kept until the end, named by all that decides its weights."""
+    files = encoders.digest(encoders.find(request.model))
+    told = [files, list(keep), asdict(request.recipe), request.seed, request.task.train]
+    return request.work / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
+    """The given model with some of its blocks, fine-tuned; read if a stopped run had finished it.
+
+    Cost: as :func:`lib.finetune.train`; a training that was stopped goes on. What was saved is read
+    again and must give the same numbers.
+    """
+    folder = place(request, keep)
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        learner = copy.deepcopy(dropping.smaller(model, keep))
+        finish = {"checkpoint": folder.with_suffix(".safetensors"), "progress": True}
+        training.finish(_training(request, learner, tokenizer), **finish)
+        fresh = folder.with_suffix(".part")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _check_saved(request, learner, tokenizer, dropping.save(learner, tokenizer, fresh))
+        fresh.replace(folder)
+    return encoders.load(folder, head=request.head, device=model.device)[0]
+
+
+def _training(request: Request, learner, tokenizer) -> training.Training:
+    """The training of one cut before its first update: on labels, or on words."""
+    recipe, seed = request.recipe, request.seed
+    if request.head != "lm":
+        return finetune.fine_tuning(learner, tokenizer, request.task, recipe, seed)
+
+    def said(inputs, _):
+        return pretraining.mean_loss(learner, tokenizer, inputs)
+
+    encoded = pretraining.encoded(rows(request, tokenizer, "train"), tokenizer)
+    return training.Training(learner, tokenizer, encoded, said, recipe=recipe, seed=seed)
+
+
+def _check_saved(request: Request, learner, tokenizer, folder: Path) -> None:
+    """Refuse a saved model that gives other numbers, but for rounding, than the one in memory."""
+    again, reader = encoders.load(folder, head=request.head, device=learner.device)
+    texts = [text for text, _ in request.task.dev[:TRIED]]
+    pairs = (learner, tokenizer), (again, reader)
+    first, second = (_logits(*pair, texts, request.recipe.max_length) for pair in pairs)
+    apart = float((first - second).abs().max())
+    if not apart < SAME * float(first.abs().max()):
+        raise BadInput(f"read again, the saved model differs by {apart:.2g}; it is not kept")
+
+
+@torch.no_grad()
+def _logits(model, tokenizer, texts: list, length: int) -> torch.Tensor:
+    """What a model with its head says of some texts, one after the other."""
+    texts = [(text,) if isinstance(text, str) else text for text in texts]
+    options = {"return_tensors": "pt", "truncation": True, "max_length": length}
+    given = (tokenizer(*text, **options).to(model.device) for text in texts)
+    return torch.cat([model.eval()(**inputs).logits.flatten() for inputs in given])
+
+
+def finish(request: Request, keep: Sequence[int] | None) -> Path | None:
+    """Put the chosen model where it was asked for, whole, and remove all else; None: nothing."""
+    if keep is not None:
+        place(request, keep).replace(request.out)
+    shutil.rmtree(request.work, ignore_errors=True)
+    return None if keep is None else request.out

@@ -1,1 +1,0 @@
-"""Pretraining of small encoders on open text: the miniature family."""

@@ -1,0 +1,241 @@
+"""Any transformer whose blocks are one list: read, cut, run with a cache, saved and read again."""
+
+import copy
+
+import pytest
+import torch
+import transformers
+from conftest import CORPUS, SENTENCES
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+from lib import BadInput, activations, dropping, encoders, finetune, pretraining
+
+BLOCKS = 4
+CUTS = [(1, 2, 3), (0, 2, 3), (0, 1, 2), (0, 3), (2,)]
+SHAPE = {  # by the names that every config understands, where it has such an entry
+    "hidden_size": 32,
+    "num_hidden_layers": BLOCKS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "head_dim": 8,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+MIXED = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+WINDOW = {"use_sliding_window": True, "sliding_window": 4, "layer_types": MIXED}
+GLOBAL = {"local_attention": 8, "layer_types": MIXED, "cls_token_id": 0, "sep_token_id": 2}
+ENCODERS = {
+    "bert": {},
+    "roberta": {},
+    "xlm-roberta": {},
+    "camembert": {},
+    "distilbert": {},
+    "mpnet": {},
+    "electra": {"embedding_size": 16},
+    "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]},
+    "modernbert": GLOBAL,
+    "albert": {"embedding_size": 16},
+    "rembert": {},
+    "megatron-bert": {},
+    "longformer": {"attention_window": [4, 8, 4, 8]},
+}
+DECODERS = {
+    "gpt2": {},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 4},
+    "gpt_neox": {},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "bloom": {},
+    "llama": {},
+    "mistral": {"sliding_window": 4},
+    "qwen2": WINDOW,
+    "qwen3": WINDOW,
+    "gemma2": WINDOW,
+    "gemma3_text": WINDOW,
+    "phi3": {},
+    "olmo2": {},
+    "cohere2": WINDOW,
+    "smollm3": {"no_rope_layers": [1, 0, 1, 1]},
+    "gpt_oss": WINDOW | {"num_local_experts": 4, "num_experts_per_tok": 2},
+}
+ARCHITECTURES = ENCODERS | DECODERS | {"xlnet": {"max_position_embeddings": None}}
+REFUSED = {  # what cannot go, and why
+    "modernbert": lambda keep: 0 not in keep,  # the first block has one normalisation less
+}
+
+
+def built(name, folder, **more):
+    """A small random model of an architecture, in a folder with a tokenizer of bytes."""
+    kind = transformers.CONFIG_MAPPING[name]
+    wanted = {**SHAPE, **ARCHITECTURES[name], **more}
+    names, empty = getattr(kind, "attribute_map", {}), kind()
+    shape = {
+        names.get(key, key): value
+        for key, value in wanted.items()
+        if value is not None and (key not in SHAPE or hasattr(empty, key))
+    }
+    tokenizer = pretraining.tokenizer("bytes", CORPUS, 320)
+    config = kind(**shape, vocab_size=len(tokenizer))
+    maker = AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM
+    torch.manual_seed(0)
+    model = maker.from_config(config)
+    with torch.no_grad():  # weights of a useful size, so that a difference would show
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 0.15)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folder of the small model of each architecture, made when it is asked for."""
+    root, made = tmp_path_factory.mktemp("architectures"), {}
+    return lambda name: made.get(name) or made.setdefault(name, built(name, root / name))
+
+
+def refused(name, keep):
+    return name in REFUSED and REFUSED[name](keep)
+
+
+def said(model, ids, **options):
+    with torch.inference_mode():
+        return model(ids, **options)
+
+
+def skipping(model, keep):
+    """A model whose other blocks hand on what they get: the slow reference of a cut."""
+    model = copy.deepcopy(model)
+    for number, block in enumerate(dropping.block_list(model)):
+        if number not in keep:
+            block.forward = handing_on(block.forward)
+    return model
+
+
+def handing_on(forward):
+    def given(*args, **kwargs):
+        entered = args[0] if args else kwargs["hidden_states"]
+        left = forward(*args, **kwargs)
+        return entered if isinstance(left, torch.Tensor) else (entered, *left[1:])
+
+    return given
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_cut_is_the_model_that_skips_the_other_blocks(folders, name):
+    whole, _ = encoders.load(folders(name), head="lm", device="cpu")
+    ids = torch.randint(5, 300, (2, 20), generator=torch.Generator().manual_seed(1))
+    for keep in CUTS:
+        model = copy.deepcopy(whole)
+        if refused(name, keep):
+            with pytest.raises(BadInput, match=r"blocks \[.*\] cannot be dropped: "):
+                dropping.drop_blocks(model, keep)
+            assert torch.equal(said(model, ids)[0], said(whole, ids)[0])
+            continue
+        dropping.drop_blocks(model, keep)
+        assert dropping.n_blocks(model) == len(keep)
+        if not encoders.family(whole).shared:
+            wanted = said(skipping(whole, keep), ids)[0]
+            torch.testing.assert_close(said(model, ids)[0], wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_cut_saved_and_read_again_is_the_same(folders, name, tmp_path):
+    whole, tokenizer = encoders.load(folders(name), head="lm", device="cpu")
+    ids = torch.randint(5, 300, (2, 20), generator=torch.Generator().manual_seed(1))
+    for keep in ((0,), (0, 2, 3), (0, 1, 3)):
+        model = dropping.drop_blocks(copy.deepcopy(whole), keep)
+        folder = dropping.save(model, tokenizer, tmp_path / "".join(map(str, keep)))
+        again, _ = encoders.load(folder, head="lm", device="cpu")
+        assert encoders.blocks(folder) == len(keep)
+        assert torch.equal(said(again, ids)[0], said(model, ids)[0])
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_cut_says_the_same_with_a_cache(folders, name):
+    whole, _ = encoders.load(folders(name), head="lm", device="cpu")
+    ids = torch.randint(5, 300, (2, 20), generator=torch.Generator().manual_seed(1))
+    for keep in ((3,), (1, 2), (0, 2, 3)):
+        model = dropping.drop_blocks(copy.deepcopy(whole), keep)
+        begun = said(model, ids[:, :12], use_cache=True)
+        assert {len(keep)} == {len(begun.past_key_values)}
+        rest = said(model, ids[:, 12:], past_key_values=begun.past_key_values)
+        torch.testing.assert_close(rest[0], said(model, ids)[0][:, 12:], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_vectors_are_those_of_plain_transformers_whatever_the_batches(folders, name, side):
+    model, tokenizer = encoders.load(folders(name), device="cpu")
+    plain = transformers.AutoModel.from_pretrained(folders(name))
+    tokenizer.padding_side = side
+    words = [words for words in SENTENCES if len(words) < 10]
+    got = activations.extract(
+        model, tokenizer, words, level="word", batch_tokens=999, max_length=60
+    )
+    assert not got.notes
+    for number, sentence in enumerate(words):
+        encoded = tokenizer(" ".join(sentence), return_tensors="pt")
+        encoded = {key: encoded[key] for key in ("input_ids", "attention_mask")}
+        with torch.inference_mode():
+            hidden = plain(**encoded, output_hidden_states=True).hidden_states
+        rows = got.rows[got.owner == number][-1]
+        last = torch.stack([layer[0] for layer in hidden], dim=1)
+        distance = (last - rows).abs().amax(dim=(1, 2))
+        assert (
+            distance[-2:].min() < 1e-4
+        )  # the last word ends before a special token, or at the end
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3", "gemma2", "opt", "bloom"])
+def test_sentences_and_their_classes_do_not_depend_on_the_batch(folders, name):
+    """A decoder's last real token stands for a sentence, and its head reads that token."""
+    model, tokenizer = encoders.load(folders(name), head=3, device="cpu")
+    texts = [" ".join(words) for words in SENTENCES if len(words) < 10]
+    rows = activations.extract(model, tokenizer, texts, level="sentence").rows
+    classes = finetune.predict(model, tokenizer, texts)
+    for number, text in enumerate(texts):
+        alone = activations.extract(model, tokenizer, [text], level="sentence").rows[0]
+        torch.testing.assert_close(rows[number], alone, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(classes[number], model.score(alone[-1]), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            classes[number], finetune.predict(model, tokenizer, [text])[0], atol=1e-4, rtol=1e-4
+        )
+
+
+def test_a_classifier_that_transformers_does_not_have_is_refused(folders):
+    with pytest.raises(BadInput, match="no such sentence classifier of architecture 'cohere2'"):
+        encoders.load(folders("cohere2"), head=3, device="cpu")
+
+
+def test_what_depends_on_the_place_of_a_block_is_refused_with_the_reason(folders, tmp_path):
+    folder = built("deberta-v2", tmp_path / "conv", conv_kernel_size=3, conv_act="gelu")
+    model, _ = encoders.load(folder, head="lm", device="cpu")
+    with pytest.raises(BadInput, match="from the model that skips them, for in deberta-v2 some"):
+        dropping.drop_blocks(model, [1, 2, 3])
+    dropping.drop_blocks(model, [0, 2])
+    folder = built("gpt2", tmp_path / "scaled", scale_attn_by_inverse_layer_idx=True)
+    model, _ = encoders.load(folder, head="lm", device="cpu")
+    with pytest.raises(BadInput, match="read again, the model would have another .*attn.scaling"):
+        dropping.drop_blocks(model, [0, 2, 3])
+    dropping.drop_blocks(model, [0, 1])  # the top may go
+
+
+def test_saving_refuses_what_would_be_read_as_another(folders, tmp_path):
+    """A cut that did not prove itself is found at saving, and nothing stays."""
+    model, tokenizer = encoders.load(folders("modernbert"), head="lm", device="cpu")
+    dropping.drop_blocks(model, [1, 2, 3], check=False)
+    with pytest.raises(BadInput, match="cannot be saved: read again, the model would have another"):
+        dropping.save(model, tokenizer, tmp_path / "cut")
+    assert not (tmp_path / "cut").exists()
+
+
+def test_blocks_in_several_lists_are_refused():
+    config = transformers.XLMConfig(emb_dim=16, n_layers=3, n_heads=2, vocab_size=50)
+    model = transformers.XLMModel(config)
+    with pytest.raises(BadInput, match="xlm does not keep its 3 blocks in one list"):
+        dropping.drop_blocks(model, [0, 1])
