@@ -73,6 +73,11 @@ def test_unknown_names_and_sources_are_refused_with_what_is_valid():
         BadInput, match=r"'wikitext2' .* data='embedded' .* data='root' or a folder"
     ):
         corpora.load("wikitext2")
+    with pytest.raises(BadInput, match=r"'sst2' .* data='embedded' .generated.; .* data='hub'"):
+        corpora.load("sst2")
+    assert corpora.digest("sst2") is corpora.digest("pos", root="hub") is None
+    with pytest.raises(BadInput, match=r"task 'poss' is not known"):
+        corpora.digest("poss")
     with pytest.raises(BadInput, match=r"'pos' .* data='hub'; it has data='embedded' \(generated"):
         corpora.load("pos", root="hub")
     with pytest.raises(BadInput, match=r"'somewhere' has no folder glue/RTE or RTE"):
@@ -139,7 +144,7 @@ def test_embedded_task_keeps_the_contract(name):
     assert len(set(inputs)) == len(inputs), "a sentence stands in two places"
     if task.kind != "text":
         sizes = tuple(map(len, (task.train, task.dev, task.test)))
-        assert sizes == corpora.EMBEDDED_SIZES[task.kind]
+        assert sizes == corpora.EMBEDDED_SIZES
     if task.labels and task.kind != "tagging":
         assert {label for _, label in task.train} == set(task.labels)
 
