@@ -4,7 +4,7 @@
 #   make test                  set up, run the tests
 #
 #   make book PROFILE=small    the book of another profile, from the records in book/results/
-#   make records PROFILE=small compute the records that lack (hours; needs models and data)
+#   make records PROFILE=small compute the missing records (hours; needs models and data)
 #   make bench                 measure the benchmark again (minutes; needs the package index)
 #   make lint                  style of code and notebooks
 #   make clean                 remove everything that was made, except .venv
@@ -35,7 +35,7 @@ book: $(TEXT)
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
 
 records: $(TEXT)
-	@$(GRAPH) all_records --config profile=$(PROFILE)
+	@$(GRAPH) all_records --keep-going --config profile=$(PROFILE)
 
 test: $(TEXT)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup

@@ -12,6 +12,7 @@
 
 import re
 import sys
+from itertools import chain, product
 from pathlib import Path
 
 import yaml
@@ -33,6 +34,7 @@ SOURCES = [
     for path in sorted(Path("book").rglob("*"))
     if path.is_file() and not {"results", "__pycache__"} & set(path.parts)
 ]
+TASKS = {"clustered_probes": "probed"}  # parameter for an experiment's tasks, if not `tasks`
 ALONE = ("11_cost",)  # takes times: nothing may run beside it
 SINGLE = ("08_dropping", "10_distilled", "12_tuning")  # small batches gain nothing from more cores
 
@@ -68,13 +70,16 @@ def page_needs(wildcards):
 
 
 def jobs():
-    """Name of each job of the records: its page, model and task."""
+    """Name of each job of the records: its page, model, task, and the texts that it is given."""
     found = {}
     for page in TEXTS:
-        for experiment in sorted(own(page)):
-            table = SHIPPED["all"] | SHIPPED.get(experiment, {})
-            for model, task in [(m, t) for m in table["models"] for t in table["tasks"]]:
-                found[f"{page}/{model.replace('/', '__')}--{task}"] = (page, model, task)
+        names = sorted(own(page), key=lambda name: OWNER.get(name) == page)
+        tables = {TASKS.get(name, "tasks"): SHIPPED["all"] | SHIPPED.get(name, {}) for name in names}
+        lists = {parameter: table["tasks"] for parameter, table in tables.items()}
+        models = tables["tasks"]["models"] if tables else ()
+        for model, task in product(models, dict.fromkeys(chain(*lists.values()))):
+            given = {name: task if task in tasks else tasks[0] for name, tasks in lists.items()}
+            found[f"{page}/{model.replace('/', '__')}--{task}"] = (page, model, task, given)
     return found
 
 
@@ -82,10 +87,18 @@ JOBS = jobs()
 
 
 def job_needs(wildcards):
-    """The notebook, and the jobs for the same model and task of the pages it comes after."""
-    page, *cell = JOBS[f"{wildcards.page}/{wildcards.job}"]
-    earlier = [name for name, (other, *same) in JOBS.items() if other in before(page) and same == cell]
+    """The notebook, and the jobs that make records which this one reads or would make again."""
+    page, model, task, given = JOBS[f"{wildcards.page}/{wildcards.job}"]
+    cells = {(other, model, task) for other in before(page)}
+    cells |= {(page, model, name) for name in given.values() if name != task}
+    earlier = [name for name, (*cell, _) in JOBS.items() if tuple(cell) in cells]
     return [f"notebooks/{page}.ipynb", *(f"{TREE}/jobs/{name}.ipynb" for name in earlier)]
+
+
+def parameters(wildcards):
+    """One model and one task, as papermill takes them."""
+    _, model, _, given = JOBS[f"{wildcards.page}/{wildcards.job}"]
+    return " ".join(f"-p {name} '[{value}]'" for name, value in {"models": model, **given}.items())
 
 
 def only(page):
@@ -153,10 +166,10 @@ rule records:
     output:
         temp(f"{TREE}/jobs/{{page}}/{{job}}.ipynb"),
     params:
-        cell=lambda wildcards: JOBS[f"{wildcards.page}/{wildcards.job}"],
+        cell=parameters,
     threads: lambda wildcards: 1 if wildcards.page in SINGLE else 4
     resources:
         mem_mb=16000,
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
-        " -p profile {PROFILE} -p models '[{params.cell[1]}]' -p tasks '[{params.cell[2]}]'"
+        " -p profile {PROFILE} {params.cell}"
