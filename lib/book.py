@@ -14,7 +14,6 @@ Command line::
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -60,8 +59,8 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
     Returns
     -------
     dict
-        ``seconds`` (wall) and ``peak_mb`` (largest resident memory of the kernel). The copy's
-        metadata hold them too, and the :func:`stamp`.
+        ``seconds`` (wall) and ``peak_mb`` (largest resident memory of the kernel), which are also
+        written into the copy's metadata.
 
     Raises
     ------
@@ -80,7 +79,6 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
     unfinished = out.with_name(f".{out.stem}.unfinished.ipynb")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # else a user's own kernel may have the name
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    made = stamp(notebook, parameters)
     try:
         done = papermill.execute_notebook(
             str(notebook),
@@ -99,39 +97,14 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     peak //= 2**20 if sys.platform == "darwin" else 2**10
     cost = {"seconds": round(done.metadata.papermill.duration, 1), "peak_mb": peak}
-    _finish(unfinished, {"cost": cost, "stamp": made})
+    _finish(unfinished, cost)
     unfinished.replace(out)
     return cost
 
 
-def stamp(notebook, parameters: dict) -> str:
-    """Digest of all that an executed page comes from: its source, parameters, lib, and records.
-
-    The builder itself and the records of ``tiny``, which pages make anew, are left out.
-    """
-    seen = hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode())
-    sources = [p for p in (ROOT / "lib").rglob("*") if p != Path(__file__).resolve()]
-    sources += [p for p in (ROOT / "book/results").rglob("*") if "tiny" not in p.parts]
-    sources = [p for p in sources if p.is_file() and p.suffix not in (".pyc", ".lock")]
-    for path in [Path(notebook).resolve(), *sorted(sources)]:
-        seen.update(path.name.encode() + path.read_bytes())
-    return seen.hexdigest()
-
-
-def fresh(executed, notebook, parameters: dict) -> bool:
-    """Whether an executed copy came from the notebook, the library and the records as they are."""
-    if not Path(executed).is_file():
-        return False
-    return _read(executed)["metadata"].get("stamp") == stamp(notebook, parameters)
-
-
-def _read(path) -> dict:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def _finish(path: Path, facts: dict) -> None:
+def _finish(path: Path, cost: dict) -> None:
     """Make outputs fit for a page: no widgets, plain glued numbers; note what it cost."""
-    content = _read(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
     _head(content["cells"][0], path.name.lstrip(".").split("_")[0])
     for cell in content["cells"]:
         outputs = cell.get("outputs", [])
@@ -140,7 +113,7 @@ def _finish(path: Path, facts: dict) -> None:
             if GLUED in data:
                 data[GLUED] = NUMPY.sub(r"\1", "".join(data[GLUED]))
     content["metadata"].pop("widgets", None)
-    content["metadata"].update(facts)
+    content["metadata"]["cost"] = cost
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 

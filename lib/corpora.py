@@ -24,9 +24,7 @@ __all__ = [
     "sample", "score", "title",
 ]  # fmt: skip
 
-#: How many examples the generated treebank has in train, dev and test.
-EMBEDDED_SIZES = {kind: (2000, 250, 500) for kind in ("sentence", "pair")}
-EMBEDDED_SIZES["tagging"] = (4000, 500, 500)
+EMBEDDED_SIZES = (4000, 500, 500)  # sentences of the generated treebank for train, dev and test
 WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")
 SAYS = {  # sources in words for an error: values of the parameter ``data``
     "embedded": "data='embedded' (generated)",
@@ -178,11 +176,8 @@ def _from_archive(info, files, seed, told):
 
 
 def _from_treebank(info, files, seed, told):
-    from lib import twins  # noqa: PLC0415  (only where it is used)
-
-    first, second, third = EMBEDDED_SIZES[info.kind]
-    write = treebank.tagged if info.kind == "tagging" else twins.examples
-    items = write(info.name, first + second + third, seed=seed)
+    first, second, third = EMBEDDED_SIZES
+    items = treebank.tagged(info.name, first + second + third, seed=seed)
     parts = items[:first], items[first : first + second], items[first + second :]
     return f"embedded treebank, seed {seed}", parts
 
@@ -234,8 +229,8 @@ def digest(name: str, *, root: str | Path | None = None, seed: int = 0) -> str |
         None where the data is not there.
     """
     one_of("task", name, TASKS)
-    where = _where(TASKS[name], root)
     try:
+        where = _where(TASKS[name], root)
         files = _files(TASKS[name], where, root)
         return digest_of(files, "" if where in {"folder", "hub"} else f"seed {seed}")
     except (OSError, BadInput):

@@ -1,221 +1,67 @@
-"""A smaller version of a reader's own model: what is given, the search, and what is saved.
+"""The search for a smaller version of a reader's own model, and what is saved of it.
 
-A fine-tuned classifier and a labelled file are checked as a whole before any work starts. Every cut
-of every strategy is scored untrained; then, one block fewer at a time, the best cut is fine-tuned,
-the whole model first, until the loss exceeds the tolerance. All of this is decided on dev; the test
-part is looked at once, at the end.
+Every cut of every strategy is scored untrained; then, one block fewer at a time, the best cut is
+trained, the whole model first, until the loss exceeds the tolerance. All of this is decided on dev;
+the test part is looked at once, at the end. What is given is checked by :mod:`lib.given`.
 """
 
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
-from lib import corpora, dropping, encoders, finetune, labelled, settings
+from lib import cost, dropping, encoders, finetune, pretraining, training
 from lib.errors import BadInput
-from lib.finetune import RELEASED, Recipe
+from lib.given import Request
 
-HEAD = "ForSequenceClassification"
-TRIED = 8  # texts on which a saved model is compared with the one that was trained
-EXAMPLE = "all-minilm-l6-v2", "polarity"  # encoder and sentences of the example
-EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)
-SHORT = 12  # words of the example's sentences at most
-SEEN, UNSEEN = 320, 500  # sentences that its model is made from, and sentences in its file
-
-Name = Annotated[str, Field(min_length=1)]
+TRIED = 4  # texts on which a saved model is compared with the one that was trained
+SAME = 1e-4  # of the largest number: so far two readings may differ by rounding
 
 
-def _columns(value) -> tuple:
-    """One or two names of columns, also as papermill passes a list."""
-    names = settings.listed(value)
-    names = (names,) if isinstance(names, str) else names
-    if not isinstance(names, tuple) or len(names) not in (1, 2) or not all(names):
-        raise ValueError("it should name one column, or two as [first, second]")
-    return names
-
-
-class Wishes(BaseModel):
-    """What a reader names: types and ranges. See :func:`accept`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    model: Name | None = None
-    file: Name | None = None
-    out: Name | None = None
-    text: Annotated[tuple[Name, ...], BeforeValidator(_columns)] = ("text",)
-    label: Name = "label"
-    metric: Name | None = None
-    tolerance: Annotated[float, Field(ge=0, le=100)] = 2.0
-    max_length: Annotated[int, Field(ge=4, le=1_000_000)] = 128
-    seed: settings.Seed = 0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for; everything in it has been checked."""
-
-    model: str  # folder or Hub id
-    task: corpora.Task
-    out: Path  # where the smaller model will be
-    tolerance: float  # points of the task's metric
-    strategies: tuple[str, ...]
-    recipe: Recipe
-    seed: int
-    example: bool  # the model is not there yet: the example's is made
-
-    @property
-    def work(self) -> Path:
-        """Folder beside ``out`` for what a stopped run goes on from; removed at the end."""
-        return self.out.parent / f".{self.out.name}.unfinished"
-
-
-# ---- what is given ----------------------------------------------------------------------------
-
-
-def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
-    """Check all that a reader gives, and read the file; no weights are read yet.
-
-    Parameters
-    ----------
-    chosen
-        Strategies, and where the reader changed them ``epochs``, ``batch`` and ``learning_rate``;
-        else the released recipe holds, for the example its own.
-    folder
-        Where the example is made if neither ``model`` nor ``file`` is given.
-    wishes
-        ``model``, a fine-tuned classifier (folder or Hub id); ``file``, ``text``, ``label``,
-        ``metric`` and ``seed`` as for :func:`lib.labelled.task`; ``out``, a new or empty folder for
-        the smaller model; ``tolerance``, points of the metric that may be lost; ``max_length``,
-        tokens read of a text at most.
-
-    Raises
-    ------
-    BadInput
-        In one sentence, for the first thing that cannot be used.
-    """
-    try:
-        asked = Wishes(**wishes)
-    except ValidationError as error:
-        raise BadInput(settings.sentence(error)) from None
-    example = asked.model is None and asked.file is None
-    lacks = [n for n in ("model", "file", "out") if getattr(asked, n) is None]
-    if lacks and not example:
-        raise BadInput(f"{lacks[0]} is not given; give model, file and out, or none for an example")
-    if asked.label in asked.text:
-        raise BadInput(f"column {asked.label!r} is named for text and label; name another for one")
-    out = _target(asked.out) if asked.out else folder / "smaller"
-    classes = ("negative", "positive") if example else classes_of(asked.model)
-    file = write_example(folder) if example else asked.file
-    own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
-    task = labelled.task(file, classes, **own)
-    changed = {n: getattr(chosen, n) for n in ("epochs", "batch", "learning_rate")}
-    changed = {name: value for name, value in changed.items() if name in chosen.given}
-    recipe = replace(
-        EXAMPLE_RECIPE if example else RELEASED, max_length=asked.max_length, **changed
-    )
-    model = str(folder / "model") if example else asked.model
-    about = asked.tolerance, chosen.strategies, recipe, asked.seed, example
-    return Request(model, task, out, *about)
-
-
-def _target(out: str) -> Path:
-    """The folder to write, if it can be written."""
-    target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BadInput(f"out {out!r} exists and is not an empty folder; name a new one")
-    above = next(parent for parent in target.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise BadInput(f"out {out!r} cannot be written: {above} is no folder one may write to")
-    return target
-
-
-def classes_of(model: str) -> tuple[str, ...]:
-    """Names of a fine-tuned model's classes by number; none if it gives one number.
-
-    Raises
-    ------
-    BadInput
-        If the model, its config or its tokenizer cannot be read, and for a model that is no
-        classifier of sentences or has no blocks that could be dropped. No weights are read.
-    """
-    folder = encoders.find(model)
-    config, made = encoders.read_config(folder), "no head"
-    encoders.read_tokenizer(folder)
-    names = [config.id2label.get(number) for number in range(config.num_labels)]
-    made = (config.architectures or [made])[0]
-    kind = config.problem_type
-    faults = {
-        f"is {made}; one fine-tuned as ...{HEAD} is needed": not made.endswith(HEAD),
-        "shares one block among all layers, so dropping blocks does not make it smaller": (
-            encoders.family(config).shared
-        ),
-        "has one block, and one must stay": encoders.blocks(model) < 2,
-        "gives several labels to one text; one is supported": kind == "multi_label_classification",
-        "gives several numbers; one, or classes, are supported": (
-            kind == "regression" and len(names) > 1
-        ),
-        f"does not name its classes 0 to {len(names) - 1} each by another name": (
-            len(set(names) - {None}) < len(names)
-        ),
-    }
-    for fault, there in faults.items():
-        if there:
-            raise BadInput(f"model {model!r} {fault}")
-    return tuple(names) if len(names) > 1 else ()
-
-
-# ---- the example, for readers who have no model at hand ---------------------------------------
-
-
-def _short() -> list[tuple[str, str]]:
-    """Short sentences of the example's task, in an order that never changes."""
-    found = [item for item in corpora.load(EXAMPLE[1]).train if len(item[0].split()) <= SHORT]
-    return found[: SEEN + UNSEEN]
-
-
-def write_example(folder: Path) -> Path:
-    """Write the example's labelled file into a folder; an older example there is removed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    with (folder / "sentences.csv").open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("text", "label"), *_short()[SEEN:]])
-    return folder / "sentences.csv"
-
-
-def load(request: Request):
-    """Model with its head, and tokenizer; the example's model is fine-tuned here and saved."""
-    labels = request.task.labels
-    if request.example:
-        task = replace(corpora.load(EXAMPLE[1]), train=_short()[:SEEN])
-        model, tokenizer = finetune.begin(EXAMPLE[0], task, recipe=EXAMPLE_RECIPE)
-        model.config.id2label = dict(enumerate(labels))
-        model.config.label2id = {name: number for number, name in enumerate(labels)}
-        finetune.train(model, tokenizer, task, recipe=EXAMPLE_RECIPE, progress=True)
-        dropping.save(model, tokenizer, request.model)
-    return encoders.load(request.model, head=len(labels) or 1)
-
-
-# ---- the search -------------------------------------------------------------------------------
+def rows(request: Request, tokenizer, part: str) -> np.ndarray:
+    """A part of a plain text as full rows of tokens."""
+    texts = [text for text, _ in getattr(request.task, part)]
+    return pretraining.packed(tokenizer, texts, request.recipe.max_length)
 
 
 def score(request: Request, model, tokenizer, part: str) -> float:
-    """Score of a model on ``dev`` or ``test`` by the task's own metric, in points."""
+    """Score of a model on ``dev`` or ``test``, in points: more is better.
+
+    The task's own metric; for words the logarithm of the perplexity times -100, of which one point
+    is about one per cent of the perplexity.
+    """
     task, length = request.task, request.recipe.max_length
+    if request.head == "lm":
+        return -100 * pretraining.losses(model, tokenizer, rows(request, tokenizer, part))["loss"]
     found = finetune.evaluate(model, tokenizer, task, getattr(task, part), max_length=length)
     return 100 * next(iter(found.values()))
+
+
+def told(request: Request, points: float) -> str:
+    """A score in words: by the task's metric, or the perplexity."""
+    words = request.head == "lm"
+    return f"perplexity {np.exp(-points / 100):.2f}" if words else f"{points:.1f}"
+
+
+def seconds(request: Request, model, tokenizer) -> float:
+    """Seconds of reading and scoring the test part."""
+    return cost.timed(lambda: score(request, model, tokenizer, "test"), model.device)
+
+
+def auto_class(request: Request, model) -> str:
+    """The class of plain transformers that reads what is saved."""
+    words = "CausalLM" if encoders.causal(model.config) else "MaskedLM"
+    return f"AutoModelFor{words if request.head == 'lm' else 'SequenceClassification'}"
 
 
 def cuts(strategies: Sequence[str], n_blocks: int, similarity=None) -> dict[tuple, list[str]]:
@@ -321,27 +167,46 @@ def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         learner = copy.deepcopy(dropping.smaller(model, keep))
-        finetune.train(
-            learner, tokenizer, request.task, recipe=request.recipe, seed=request.seed,
-            checkpoint=folder.with_suffix(".safetensors"), progress=True,
-        )  # fmt: skip
+        finish = {"checkpoint": folder.with_suffix(".safetensors"), "progress": True}
+        training.finish(_training(request, learner, tokenizer), **finish)
         fresh = folder.with_suffix(".part")
         shutil.rmtree(fresh, ignore_errors=True)
         _check_saved(request, learner, tokenizer, dropping.save(learner, tokenizer, fresh))
         fresh.replace(folder)
-    return encoders.load(folder, head=model.config.num_labels, device=model.device)[0]
+    return encoders.load(folder, head=request.head, device=model.device)[0]
+
+
+def _training(request: Request, learner, tokenizer) -> training.Training:
+    """The training of one cut before its first update: on labels, or on words."""
+    recipe, seed = request.recipe, request.seed
+    if request.head != "lm":
+        return finetune.fine_tuning(learner, tokenizer, request.task, recipe, seed)
+
+    def said(inputs, _):
+        return pretraining.mean_loss(learner, tokenizer, inputs)
+
+    encoded = pretraining.encoded(rows(request, tokenizer, "train"), tokenizer)
+    return training.Training(learner, tokenizer, encoded, said, recipe=recipe, seed=seed)
 
 
 def _check_saved(request: Request, learner, tokenizer, folder: Path) -> None:
-    """Refuse a saved model that gives other numbers than the one in memory."""
-    again, reader = encoders.load(folder, head=learner.config.num_labels, device=learner.device)
+    """Refuse a saved model that gives other numbers, but for rounding, than the one in memory."""
+    again, reader = encoders.load(folder, head=request.head, device=learner.device)
     texts = [text for text, _ in request.task.dev[:TRIED]]
-    first, second = (
-        finetune.predict(*pair, texts) for pair in ((learner, tokenizer), (again, reader))
-    )
-    if not torch.equal(first, second):
-        apart = float((first - second).abs().max())
+    pairs = (learner, tokenizer), (again, reader)
+    first, second = (_logits(*pair, texts, request.recipe.max_length) for pair in pairs)
+    apart = float((first - second).abs().max())
+    if not apart < SAME * float(first.abs().max()):
         raise BadInput(f"read again, the saved model differs by {apart:.2g}; it is not kept")
+
+
+@torch.no_grad()
+def _logits(model, tokenizer, texts: list, length: int) -> torch.Tensor:
+    """What a model with its head says of some texts, one after the other."""
+    texts = [(text,) if isinstance(text, str) else text for text in texts]
+    options = {"return_tensors": "pt", "truncation": True, "max_length": length}
+    given = (tokenizer(*text, **options).to(model.device) for text in texts)
+    return torch.cat([model.eval()(**inputs).logits.flatten() for inputs in given])
 
 
 def finish(request: Request, keep: Sequence[int] | None) -> Path | None:

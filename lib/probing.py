@@ -22,7 +22,7 @@ from lib.task_rows import DRAWN, KINDS, PARTS, READS, Rows, control_labels, rows
 JUDGED = PARTS[1:]
 RANKED = {"official": "official", "corrected": "exact"}  # protocol: way to rank
 TENTH = 10  # a record names the first of so many equal parts of a ranking
-FEW = (5, 10, 20, 40, 80, 100, 200, 400)  # per mille of the neurons, where penalties are tried
+FEW = (5, 10, 20, 40, 80, 100, 200)  # per mille of the neurons, where penalties are tried
 
 Scores = dict[str, np.ndarray]  # by part, of every set of columns
 

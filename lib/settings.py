@@ -152,8 +152,9 @@ def defaults(profile: str, experiment: str) -> dict:
 
 
 def of(
-    experiment: str, page: dict, *, on: Sequence[str] = (), kinds: Sequence[str] = (), **changes
-) -> Settings:
+    experiment: str, page: dict, *, on: Sequence[str] = (), kinds: Sequence[str] = (),
+    also: Sequence[str] = (), **changes,
+) -> Settings:  # fmt: skip
     """Settings of an experiment, from the variables of the page that runs it.
 
     Parameters
@@ -167,6 +168,8 @@ def of(
         The settings that may change the experiment's numbers: they are part of a record's key.
     kinds
         Kinds of tasks that the experiment can read; default all.
+    also
+        Parameters that the page takes besides those that it declares and the fields.
     changes
         Values that go before those of the page; None changes nothing.
 
@@ -183,7 +186,7 @@ def of(
     Traceback (most recent call last):
     lib.errors.BadInput: epochs 0 is not valid: it should be greater than or equal to 1
     """
-    check_names(page.get("In", ()))
+    check_names(page.get("In", ()), also)
     fields = set(Settings.model_fields) - {"experiment", "on", "given"}
     given = {name: page[name] for name in fields if page.get(name) is not None}
     given |= {name: value for name, value in changes.items() if value is not None}
@@ -208,7 +211,7 @@ def sentence(error: ValidationError) -> str:
     return f"{name} {value!r} is not valid: {told[:1].lower()}{told[1:]}"
 
 
-def check_names(cells: Sequence[str]) -> None:
+def check_names(cells: Sequence[str], also: Sequence[str] = ()) -> None:
     """Refuse a parameter that nobody knows, which papermill itself lets pass.
 
     ``cells`` are the sources of the cells run so far (``In``): papermill writes the parameters it
@@ -216,7 +219,8 @@ def check_names(cells: Sequence[str]) -> None:
     """
     for declared, passed in itertools.pairwise(cells):
         if passed.startswith("# Parameters"):
-            valid = {*_assigned(declared), *Settings.model_fields} - {"experiment", "on", "given"}
+            valid = {*_assigned(declared), *Settings.model_fields, *also}
+            valid -= {"experiment", "on", "given"}
             for name in _assigned(passed):
                 one_of("parameter", name, sorted(valid))
 

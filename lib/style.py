@@ -94,11 +94,11 @@ def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
     text = shown.to_html(float_format=f"{{:.{digits}f}}".format, na_rep=MISSING, border=0)
     head, body = text.split("<tbody>")
     head, body = (
-        part.replace("<th>", f'<th scope="{scope}">').replace("<th ", f'<th scope="{scope}" ')
+        part.replace("<th ", f'<th scope="{scope}" ').replace("<th>", f'<th scope="{scope}">')
         for part, scope in ((head, "col"), (body, "row"))
     )
     for word in (*WORDS, "mixed"):
-        body = body.replace(f"<td>{word}", f'<td class="verdict {word.split()[0]}">{word}')
+        body = body.replace(f"<td>{word}", f'<td class="verdict {word.replace(" ", "-")}">{word}')
     head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
     return HTML(f"{head}<tbody>{body}")
 

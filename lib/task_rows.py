@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lib import activations, corpora, encoders, finetune, records, training
 from lib.errors import BadInput
+from lib.metrics import word_majority
 from lib.settings import Settings
 
 PARTS = ("train", "dev", "test")
@@ -188,25 +189,6 @@ def _tune(model, tokenizer, task: corpora.Task, recipe, file: Path) -> None:
     fresh = file.with_name(f".{file.name}.{os.getpid()}")
     save_model(model, str(fresh))
     os.replace(fresh, file)
-
-
-def word_majority(train: Sequence, test: Sequence) -> float:
-    """Accuracy of giving every word its commonest label: what a probe has to beat.
-
-    Parameters
-    ----------
-    train, test
-        Lists of (words, labels). Case is ignored; an unknown word gets the commonest label.
-    """
-    seen = defaultdict(Counter)
-    for words, labels in train:
-        for word, label in zip(words, labels, strict=True):
-            seen[word.lower()][label] += 1
-    best = {word: max(counts, key=counts.get) for word, counts in seen.items()}
-    total = sum(seen.values(), Counter())
-    rare = max(total, key=total.get)
-    pairs = [pair for words, labels in test for pair in zip(words, labels, strict=True)]
-    return sum(best.get(word.lower(), rare) == label for word, label in pairs) / len(pairs)
 
 
 def control_labels(words: dict[str, Sequence], labels: Sequence, seed: int = 0) -> dict[str, list]:

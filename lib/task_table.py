@@ -104,7 +104,7 @@ def _given_split(*parts):
 def _glue(name, title, texts, label, hub, names, *, dev="dev.tsv", short_rows=False, **more):  # noqa: PLR0917
     """One entry of GLUE: columns of its files, columns on the Hub, raw to canonical labels."""
     read = partial(readers.table, texts=texts, label=label, names=names, short_rows=short_rows)
-    usual = {"metric": "accuracy", "own": "embedded", "folder": title, "split": _glue_split}
+    usual = {"metric": "accuracy", "folder": title, "split": _glue_split}
     usual |= {"labels": tuple(filter(None, names.values())), "parts": ("train.tsv", dev)}
     kind = "pair" if len(texts) == 2 else "sentence"
     return TaskInfo(name, title, kind, read=read, hub=hub, **usual | more)

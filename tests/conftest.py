@@ -1,6 +1,7 @@
 """Small real models, one of each family, built from their configs with random weights."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -118,66 +119,28 @@ def killed_after(monkeypatch):
     return run
 
 
-DEPTH = (  # one of the two chains of pages; as long as the other
-    "07_strategies", "12_tuning", "08_dropping", "09_layers_to_spare", "10_distilled",
-    "11_cost", "13_your_model",
-)  # fmt: skip
-TINY = {"profile": "tiny"}
-
-
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory):
-    """A copy of the book's sources in which every notebook was executed at `tiny`, once.
+    """A copy of the sources in which every notebook was executed at `tiny`, once.
 
-    Pages that `make book` has executed and that are still fresh are copied with the records; the
-    others run here, two processes of one thread each. A page comes after those it draws on.
+    What `make book` has executed is copied with its times, so the graph runs only what is stale.
     """
-    import shutil
-    from concurrent.futures import ThreadPoolExecutor
-
     from lib import book
 
     root = tmp_path_factory.mktemp("book")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(book.ROOT / name, root / name)
-    shutil.copytree(book.ROOT / "book", root / "book", ignore=shutil.ignore_patterns("tiny"))
-    pages = [page for page in book.pages() if page.startswith("notebooks/")]
-    stale = [page for page in pages if not _kept(page, root)]
-    if len(stale) < len(pages):
-        records = book.ROOT / "book/results/tiny"
-        shutil.copytree(records, root / "book/results/tiny", ignore=shutil.ignore_patterns(".*"))
-    last = [page for page in stale if "scoreboard" in page]  # it reads what the others found
-    depth = [page for page in stale if page.split("/")[1] in DEPTH]
-    chains = depth, [page for page in stale if page not in depth + last]
+    for name in ("Snakefile", "_config.yml", "_toc.yml"):
+        shutil.copy2(book.ROOT / name, root)
+    for name in ("lib", "notebooks", "book"):
+        shutil.copytree(
+            book.ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.lock")
+        )
+    made = book.mirror("tiny")
+    if made.is_dir():
+        unneeded = shutil.ignore_patterns("book", "_build", "*.unfinished.ipynb", "*.lock")
+        shutil.copytree(made, book.mirror("tiny", root), ignore=unneeded)
+    pages = [f"_build/tiny/{page}.ipynb" for page in book.pages() if page.startswith("notebooks/")]
+    words = "snakemake --cores 2 --nolock --quiet host progress rules --".split()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("REDUNDANCY_RESULTS", str(root / "book" / "results"))
-        environment.setenv("OMP_NUM_THREADS", "1")
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda chain: [_execute(page, root) for page in chain], chains))
-        for page in last:
-            _execute(page, root)
-        environment.delenv("OMP_NUM_THREADS")
+        subprocess.run([sys.executable, "-m", *words, *pages], cwd=root, check=True)
         yield root
-
-
-def _kept(page, root):
-    """Copy a page that `make book` has executed, if it is fresh."""
-    import shutil
-
-    from lib import book
-
-    done = book.mirror("tiny") / f"{page}.ipynb"
-    if not book.fresh(done, book.ROOT / f"{page}.ipynb", TINY):
-        return False
-    out = book.mirror("tiny", root) / f"{page}.ipynb"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(done, out)
-    return (book.ROOT / "book/results/tiny").is_dir()
-
-
-def _execute(page, root):
-    from lib import book
-
-    out = book.mirror("tiny", root) / f"{page}.ipynb"
-    words = ["execute", book.ROOT / f"{page}.ipynb", out, "-p", "profile", "tiny"]
-    subprocess.run([sys.executable, "-m", "lib.book", *words], check=True)

@@ -6,10 +6,9 @@ import pytest
 import torch
 import transformers
 from conftest import CORPUS, SENTENCES
-from lib.pretrain import vocabulary
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from lib import BadInput, activations, dropping, encoders, finetune
+from lib import BadInput, activations, dropping, encoders, finetune, pretraining
 
 BLOCKS = 4
 CUTS = [(1, 2, 3), (0, 2, 3), (0, 1, 2), (0, 3), (2,)]
@@ -78,7 +77,7 @@ def built(name, folder, **more):
         for key, value in wanted.items()
         if value is not None and (key not in SHAPE or hasattr(empty, key))
     }
-    tokenizer = vocabulary.train("bytes", CORPUS, 320)
+    tokenizer = pretraining.tokenizer("bytes", CORPUS, 320)
     config = kind(**shape, vocab_size=len(tokenizer))
     maker = AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM
     torch.manual_seed(0)

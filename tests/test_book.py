@@ -250,7 +250,7 @@ def test_a_search_finds_pages_before_the_reference(word, browser, address):
     tab.goto(f"{address}search.html?q={word}", wait_until="networkidle")
     tab.locator("#search-results li a").first.wait_for(timeout=15_000)
     found = [a.get_attribute("href") for a in tab.locator("#search-results li > a").all()]
-    places = ["book/library/" in link for link in found]
     assert faults == []
-    assert found and places == sorted(places), found
+    assert len(found) >= 3
+    assert [link for link in found[:5] if "book/library/" in link] == []
     tab.context.close()

@@ -73,6 +73,11 @@ def test_unknown_names_and_sources_are_refused_with_what_is_valid():
         BadInput, match=r"'wikitext2' .* data='embedded' .* data='root' or a folder"
     ):
         corpora.load("wikitext2")
+    with pytest.raises(BadInput, match=r"'sst2' .* data='embedded' .generated.; .* data='hub'"):
+        corpora.load("sst2")
+    assert corpora.digest("sst2") is corpora.digest("pos", root="hub") is None
+    with pytest.raises(BadInput, match=r"task 'poss' is not known"):
+        corpora.digest("poss")
     with pytest.raises(BadInput, match=r"'pos' .* data='hub'; it has data='embedded' \(generated"):
         corpora.load("pos", root="hub")
     with pytest.raises(BadInput, match=r"'somewhere' has no folder glue/RTE or RTE"):
@@ -139,7 +144,7 @@ def test_embedded_task_keeps_the_contract(name):
     assert len(set(inputs)) == len(inputs), "a sentence stands in two places"
     if task.kind != "text":
         sizes = tuple(map(len, (task.train, task.dev, task.test)))
-        assert sizes == corpora.EMBEDDED_SIZES[task.kind]
+        assert sizes == corpora.EMBEDDED_SIZES
     if task.labels and task.kind != "tagging":
         assert {label for _, label in task.train} == set(task.labels)
 
@@ -281,6 +286,8 @@ def test_columns_count_what_is_no_word(tmp_path):
     told = Counter()
     path = write(tmp_path, {"x.conllu": ud}) / "x.conllu"
     assert corpora.TASKS["pos"].read(path, told) == [(["Do", "n't"], ["VBP", "RB"])]
+    two = write(tmp_path, {"y.conllu": f"{UD_LINE}\n{UD_LINE}"}) / "y.conllu"
+    assert corpora.TASKS["pos"].read(two, Counter()) == [(["Hi"], ["UH"])] * 2
     assert told == {"comment lines": 1, "multi-word ranges": 1, "empty nodes": 1}
 
 
@@ -609,6 +616,7 @@ def test_ratings_become_classes_numbers_and_kinds(monkeypatch, tmp_path):
     install(monkeypatch, tmp_path)
     read = {name: corpora.load(name) for name in ("polarity", "domain", "valence")}
     found = {n: dict(t.train + t.dev + t.test) for n, t in read.items()}
+    assert [len(part) for part in (read["domain"].train, read["domain"].dev)] == [96, 12]
     sentence = 'Sentence {} of a movie & "more".'.format
     assert [found["polarity"].get(sentence(i)) for i in range(3)] == ["negative", "positive", None]
     assert [found["valence"][sentence(i)] for i in range(3)] == [-3.0, 3.0, 0.25]
@@ -755,6 +763,7 @@ def test_a_sample_holds_whole_sentences_up_to_a_number_of_rows():
     first = corpora.sample(task, 500, order="first")
     assert first == [text for text, _ in task.train[: len(first)]]
     assert corpora.sample(task, 900, seed=3)[: len(words)] == words
+    assert corpora.sample(task, sum(map(len, words)), seed=3) == words, "they fit exactly"
     with pytest.raises(BadInput, match="3 rows leave 0 sentences of pos; at least 2 needed"):
         corpora.sample(task, 3)
 
@@ -764,6 +773,14 @@ def test_first_cuts_each_part(tmp_path):
     few = task.first(7)
     assert (few.train, few.dev, few.test) == (task.train[:7], task.dev[:7], task.test[:7])
     assert few.digest == task.digest and few.labels == task.labels
+
+
+def test_f1_looks_for_the_second_label():
+    task = dataclasses.replace(
+        corpora.load("pos"), labels=("no", "yes"), metric="accuracy_and_f1", kind="pair"
+    )
+    found = corpora.score(task, ["yes", "no", "no", "no"], ["yes", "yes", "no", "no"])
+    assert found["f1"] == pytest.approx(2 / 3) and next(iter(found)) == "accuracy_and_f1"
 
 
 def test_a_constant_answer_is_the_commonest_class():

@@ -3,12 +3,19 @@
 import csv
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+)  # fmt: skip
 
-from lib import BadInput, corpora, dropping, encoders, own, settings
+from lib import BadInput, corpora, dropping, encoders, given, labelled, own, pretraining, settings
 
 NAMES = ("bad", "good", "dull")  # an order that is not alphabetical
 ROWS = [
@@ -61,14 +68,14 @@ def file(tmp_path):
 
 
 def ask(model, file, out, **options):
-    given = {"model": str(model), "file": str(file), "out": str(out)} | options
-    page = FAST | {name: given.pop(name) for name in (*FAST, "strategies") if name in given}
-    return own.accept(settings.of("your_model", page), out.parent / "example", **given)
+    asked = {"model": str(model), "file": str(file), "out": str(out)} | options
+    page = FAST | {name: asked.pop(name) for name in (*FAST, "strategies") if name in asked}
+    return given.accept(settings.of("your_model", page), out.parent / "example", **asked)
 
 
 def run(request):
     """The page's own steps."""
-    whole, tokenizer = own.load(request)
+    whole, tokenizer = given.load(request)
 
     def tune(keep):
         return own.score(request, own.tuned(request, whole, tokenizer, keep), tokenizer, "dev")
@@ -81,7 +88,7 @@ def run(request):
 
 
 def read(path, classes=NAMES, text="text", **options):
-    return corpora.own(path, classes, text=text, label="label", **options)
+    return labelled.task(path, classes, text=text, label="label", **options)
 
 
 def test_all_formats_give_the_same_task_and_no_text_is_in_two_parts(tmp_path):
@@ -197,14 +204,17 @@ def lacking(source, folder, name):
 
 
 WRONG_MODELS = {
-    "pickle": (lambda m, p: lacking(m, p, "model.safetensors"), "holds no model.safetensors"),
+    "pickle": (
+        lambda m, p: lacking(m, p, "model.safetensors"),
+        "holds no model.safetensors; other weights are not read",
+    ),
     "config": (lambda m, p: lacking(m, p, "config.json"), "has no config.json that can be read"),
     "tokenizer": (lambda m, p: lacking(m, p, "tokenizer.json"), "has no tokenizer beside it"),
     "headless": (
         lambda m, p: altered(m, p, architectures=["BertModel"]),
-        "is BertModel; one fine-tuned as ...ForSequenceClassification is needed",
+        "is BertModel; one fine-tuned as ...ForSequenceClassification, or one that predicts",
     ),
-    "kind": (lambda m, p: altered(m, p, model_type="x"), "architecture 'x' .*is not known"),
+    "kind": (lambda m, p: altered(m, p, model_type="berd"), "architecture 'berd' .* is not known"),
     "shared": (lambda m, p: altered(m, p, model_type="albert"), "shares one block among all"),
     "one block": (lambda m, p: altered(m, p, num_hidden_layers=1), "has one block, and one must"),
     "many labels": (
@@ -233,7 +243,7 @@ def test_weights_that_do_not_fit_their_config_are_refused_before_anything_is_sco
 ):
     request = ask(altered(model, tmp_path / "wrong", model_type="roberta"), file, tmp_path / "out")
     with pytest.raises(BadInput, match="the weights in .*wrong"):
-        own.load(request)
+        given.load(request)
 
 
 TEXT = "is not valid: it should be a valid string"
@@ -266,10 +276,10 @@ WRONG_WISHES = {
 @pytest.mark.parametrize("what", WRONG_WISHES)
 def test_a_wrong_wish_is_refused_in_one_sentence(what, model, file, tmp_path):
     wishes, sentence = WRONG_WISHES[what]
-    given = {"model": str(model), "file": str(file), "out": str(tmp_path / "out")} | wishes
-    page = {name: given.pop(name) for name in (*FAST, "strategies") if name in given}
+    asked = {"model": str(model), "file": str(file), "out": str(tmp_path / "out")} | wishes
+    page = {name: asked.pop(name) for name in (*FAST, "strategies") if name in asked}
     with pytest.raises(BadInput, match=sentence) as caught:
-        own.accept(settings.of("your_model", page), tmp_path / "example", **given)
+        given.accept(settings.of("your_model", page), tmp_path / "example", **asked)
     assert "\n" not in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.csv"]
 
@@ -285,8 +295,8 @@ def test_a_folder_with_files_is_not_written_into(model, file, tmp_path):
 
 def test_the_released_recipe_holds_where_the_reader_changed_nothing(model, file, tmp_path):
     wishes = {"model": str(model), "file": str(file), "out": str(tmp_path / "out")}
-    request = own.accept(settings.of("your_model", {"epochs": 2}), tmp_path, **wishes)
-    assert request.recipe == own.replace(own.RELEASED, epochs=2)
+    request = given.accept(settings.of("your_model", {"epochs": 2}), tmp_path, **wishes)
+    assert request.recipe == given.replace(given.RELEASED, epochs=2)
 
 
 # ---- the search -------------------------------------------------------------------------------
@@ -340,7 +350,7 @@ def test_each_set_of_blocks_is_scored_once_and_every_strategy_at_every_depth(
         return score(request, cut, tokenizer, part)
 
     monkeypatch.setattr(own, "score", counted)
-    whole, tokenizer = own.load(request)
+    whole, tokenizer = given.load(request)
     before = {name: weight.clone() for name, weight in whole.state_dict().items()}
     found = own.screen(request, whole, tokenizer)
     for strategy in dropping.STRATEGIES:
@@ -390,7 +400,7 @@ def test_the_smaller_model_is_saved_whole_and_loads_in_plain_transformers(
 
 def test_a_saved_model_that_gives_other_numbers_is_not_kept(model, file, tmp_path, monkeypatch):
     request = ask(model, file, tmp_path / "out")
-    whole, tokenizer = own.load(request)
+    whole, tokenizer = given.load(request)
     save = dropping.save
 
     def spoilt(learner, *others):
@@ -417,13 +427,13 @@ def test_where_nothing_is_within_the_tolerance_nothing_is_saved(model, file, tmp
 
 def test_a_stopped_search_goes_on_without_training_again(model, file, tmp_path, monkeypatch):
     request = ask(model, file, tmp_path / "out")
-    whole, tokenizer = own.load(request)
+    whole, tokenizer = given.load(request)
     first = own.tuned(request, whole, tokenizer, (0, 1))
 
     def never(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(own.finetune, "train", never)
+    monkeypatch.setattr(own.training, "finish", never)
     again = own.tuned(request, whole, tokenizer, (0, 1))
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -435,7 +445,7 @@ def test_a_stopped_search_goes_on_without_training_again(model, file, tmp_path, 
 
 def test_a_killed_training_goes_on_to_the_same_weights(model, file, tmp_path, killed_after):
     requests = [ask(model, file, tmp_path / name) for name in ("straight", "stopped")]
-    whole, tokenizer = own.load(requests[0])
+    whole, tokenizer = given.load(requests[0])
     straight = own.tuned(requests[0], whole, tokenizer, (0, 2))
     with killed_after(2):
         own.tuned(requests[1], whole, tokenizer, (0, 2))
@@ -445,10 +455,59 @@ def test_a_killed_training_goes_on_to_the_same_weights(model, file, tmp_path, ki
         assert torch.equal(one, other)
 
 
+# ---- models that predict words ----------------------------------------------------------------
+
+SENTENCES = [f"{row['text']} , said the {NAMES[i % 3]} ." for i, row in enumerate(ROWS)]
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    """Folder of a small random decoder, with a tokenizer of its own."""
+    tokenizer = pretraining.tokenizer("gpt", SENTENCES, 300)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = GPT2Config(n_layer=3, n_embd=16, n_head=2, vocab_size=len(tokenizer), **ends)
+    torch.manual_seed(0)
+    return dropping.save(GPT2LMHeadModel(config), tokenizer, tmp_path_factory.mktemp("gpt") / "m")
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A plain text, one paragraph a line, some of them twice."""
+    (tmp_path / "text.txt").write_text("\n\n".join([*SENTENCES, *SENTENCES[:5]]))
+    return tmp_path / "text.txt"
+
+
+def test_a_decoder_is_made_smaller_on_a_plain_text(decoder, words, tmp_path):
+    more = {"tolerance": 100, "strategies": ["top"], "max_length": 16, "epochs": 3}
+    request = ask(decoder, words, tmp_path / "out", **more)
+    parts = request.task.train, request.task.dev, request.task.test
+    assert sorted(text for part in parts for text, _ in part) == sorted(set(SENTENCES))
+    found, whole, tokenizer = run(request)
+    assert found["score"].iloc[0] > own.score(request, whole, tokenizer, "dev")  # it learned
+    keep = own.smallest(found)
+    tuned = own.tuned(request, whole, tokenizer, keep)
+    loss = pretraining.losses(tuned, tokenizer, own.rows(request, tokenizer, "test"))["loss"]
+    assert own.score(request, tuned, tokenizer, "test") == pytest.approx(-100 * loss)
+    assert own.told(request, -100 * loss) == f"perplexity {np.exp(loss):.2f}"
+    assert own.auto_class(request, whole) == "AutoModelForCausalLM"
+    again = AutoModelForCausalLM.from_pretrained(own.finish(request, keep))
+    inputs = tokenizer(SENTENCES[0], return_tensors="pt")
+    assert torch.equal(again(**inputs).logits, tuned(**inputs).logits)
+    assert again.config.n_layer == len(keep) < 3
+
+
+def test_a_text_that_is_none_or_too_short_is_refused(decoder, words, file, tmp_path):
+    with pytest.raises(BadInput, match="is no file .txt"):
+        ask(decoder, file, tmp_path / "out")
+    words.write_text("\n".join(SENTENCES[:20]))
+    with pytest.raises(BadInput, match="text.txt: holds 20 different paragraphs; 50 are needed"):
+        ask(decoder, words, tmp_path / "out")
+
+
 def test_the_example_is_real_sentences_that_its_model_has_not_seen(tmp_path):
-    task = own.accept(settings.of("your_model", {}), tmp_path / "example").task
-    seen = {text for text, _ in own._short()[: own.SEEN]}
+    task = given.accept(settings.of("your_model", {}), tmp_path / "example").task
+    seen = {text for text, _ in given._short()[: given.SEEN]}
     rows = [*task.train, *task.dev, *task.test]
-    assert len(rows) == own.UNSEEN and not seen & {text for text, _ in rows}
+    assert len(rows) == given.UNSEEN and not seen & {text for text, _ in rows}
     known = dict(corpora.load("polarity").train)
     assert all(known[text] == label for text, label in rows)

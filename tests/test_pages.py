@@ -131,17 +131,6 @@ def test_an_error_in_a_cell_is_no_finished_page(tmp_path):
     assert not (tmp_path / "out.ipynb").exists()
 
 
-def test_a_page_is_fresh_until_its_source_or_its_parameters_change(tmp_path):
-    path = notebook(tmp_path / "page.ipynb", "profile = 'tiny'", "profile")
-    out = tmp_path / "out.ipynb"
-    assert not book.fresh(out, path, {"profile": "tiny"})
-    book.execute(path, out, {"profile": "tiny"})
-    assert book.fresh(out, path, {"profile": "tiny"})
-    assert not book.fresh(out, path, {"profile": "small"})
-    notebook(path, "profile = 'tiny'", "profile * 2")
-    assert not book.fresh(out, path, {"profile": "tiny"})
-
-
 # A whole experiment of its own: the grid, the step, a figure, a number. Nothing else in the project
 # knows of it but one line in the table of contents.
 NEW = (

@@ -184,7 +184,7 @@ def test_every_published_table_names_its_source():
         assert records.published(name)["table"].notna().all()
     for name in ("strategies", "base_against_finetuned"):
         assert records.published(name)["figure"].notna().all()
-    with pytest.raises(BadInput, match="valid: base_against_finetuned, cost"):
+    with pytest.raises(BadInput, match="valid: base_against_finetuned"):
         records.published("nothing")
 
 

@@ -124,12 +124,6 @@ def test_labels_need_context_as_the_module_says(layer, stated):
     assert f"{stated:.0%}".replace("%", " %") in treebank.__doc__
 
 
-def test_word_majority_on_words_that_tell_everything_or_nothing():
-    clear = [(["a", "b"], ["X", "Y"])] * 3
-    assert metrics.word_majority(clear, clear) == 1
-    assert metrics.word_majority(clear, [(["A", "c"], ["X", "Z"])]) == 0.5
-
-
 def test_an_unknown_layer_is_refused():
     with pytest.raises(BadInput, match="valid: pos, chunk, ccg, sem"):
         treebank.tagged("lemma", 1, seed=0)

@@ -80,7 +80,9 @@ def improve(app, page, _template, context, _doctree):
     context["theme_announcement"] = banner(html.parents[1].name, html, page)
     if "body" in context:
         links = data_links(app, page, context["pathto"])
-        context["body"] = with_scopes(context["body"]) + links
+        context["body"] = with_scopes(context["body"])
+        if "_static/data/" not in context["body"]:
+            context["body"] += links
 
 
 def link_images(_app, doctree):

@@ -255,7 +255,7 @@ def _base(bench: Bench) -> list[dict]:
     words = [word for sentence, _ in corpora.load(TEXT).train for word in sentence]
     begins = range(0, (1 + sizes.base_updates) * batch * LONG, LONG)
     texts = [" ".join(words[b % (len(words) - LONG) :][:LONG]) for b in begins]
-    task = replace(corpora.load(TASK), train=[(text, "positive") for text in texts])
+    task = replace(corpora.load("polarity"), train=[(text, "positive") for text in texts])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForSequenceClassification.from_config(BertConfig(**sizes.base))

@@ -1,0 +1,187 @@
+"""The tables and tests of claims of pages 04 to 06, on planted frames."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import planted
+import pytest
+
+from lib import corpora, probing, selection, settings
+
+SIZES = [1, 5, 8, 10, 20]
+NEURONS = 100
+PENALTIES = (1e-5, 1e-3)
+
+
+def asked(experiment, **changes):
+    return settings.of(experiment, {}, on=probing.READS, **{"seeds": [0, 1, 2], **changes})
+
+
+def both(scores):
+    return {"dev": list(scores), "test": list(scores)}
+
+
+def ran(page, *tags, **frames):
+    names = {"np": np, "pd": pd, "itertools": itertools, "selection": selection}
+    names |= {"corpora": corpora, "probing": probing}
+    return planted.run(page, *tags, **names, **frames)
+
+
+# ---- page 04 ------------------------------------------------------------------------------------
+
+
+def layer_run(task="pos", weights="trained", seed=0, *, scores=(0.5, 0.895, 0.9, 0.9), floor=0.5):
+    alone = both([0.5, 0.89, 0.8, 0.7])
+    low = {"alone": both([0.6] * 4), "together": both([0.6] * 4)}
+    return {
+        "model": "all-minilm-l6-v2", "task": task, "weights": weights, "seed": seed,
+        "alone": alone, "together": both(scores), "control": low if task == "pos" else None,
+        "oracle": {"official": {"test": 0.88}, "corrected": {"test": scores[-1]}},
+        "floor": floor, "own": None, "layers": 4, "level": "word" if task == "pos" else "sentence",
+        "rows": {"train": 100, "dev": 100, "test": 100}, "classes": 3, "missing": [],
+    }  # fmt: skip
+
+
+def page_04(*runs):
+    return ran("04_layer_probes", "table", runs=pd.DataFrame(runs), chosen=asked("layer_probes"))
+
+
+def test_the_lowest_sufficient_layer_is_told_for_each_tolerance():
+    found = page_04(layer_run(), layer_run(weights="random", scores=(0.4,) * 4))
+    needed = found["needed"].set_index("tolerance")
+    assert needed["layer"].to_dict() == {"1 %": 1, "2 %": 1, "3 %": 1}
+    assert needed["lost"].tolist() == pytest.approx([0.5] * 3)
+    assert needed["spared"].tolist() == pytest.approx([2 / 3] * 3)
+    strict = page_04(layer_run(scores=(0.5, 0.89, 0.892, 0.9)))["needed"]
+    assert strict["layer"].tolist() == [2, 1, 1]
+
+
+def test_a_task_that_is_hardly_above_the_floor_is_not_learned():
+    found = page_04(layer_run(), layer_run("mrpc", floor=0.86), layer_run("sst2", floor=0.84))
+    assert found["learned"].droplevel("model").to_dict() == {
+        "pos": True,
+        "mrpc": False,
+        "sst2": True,
+    }
+
+
+def test_selectivity_is_accuracy_less_control_on_tagging_tasks_alone():
+    found = page_04(layer_run(), layer_run("sst2"))["selective"]
+    assert set(found["task"]) == {"pos"}
+    assert found["selectivity"].tolist() == pytest.approx([-10, 29, 20, 10])
+
+
+# ---- page 05 ------------------------------------------------------------------------------------
+
+
+def ranking(task, seed, penalty, *, first, random=(0.3, 0.4, 0.5, 0.6, 0.7), floor=0.1, whole=0.9):
+    return {
+        "model": "all-minilm-l6-v2", "task": task, "penalty": penalty, "seed": seed,
+        "neurons": NEURONS, "sizes": SIZES, "first": both(first), "random": both(random),
+        "last": both([0.1] * 5), "oracle": {"dev": whole, "test": whole}, "floor": floor,
+    }  # fmt: skip
+
+
+def page_05(first, tasks=("pos", "chunk", "sem"), seeds=(0, 1, 2), **changes):
+    weak = [0.3, 0.4, 0.5, 0.6, 0.7]
+    filled = pd.DataFrame(
+        ranking(task, seed, penalty, first=first if penalty == 1e-3 else weak, **changes)
+        for task in tasks
+        for seed in seeds
+        for penalty in PENALTIES
+    )
+    rows = [r | {"top": r["first"], "bottom": r["last"]} for r in filled.to_dict("records")]
+    chosen = asked("ranking_penalties", penalties=list(PENALTIES))
+    old = pd.DataFrame(rows).drop(columns="penalty").drop_duplicates(["task", "seed"])
+    kinds = {"KINDS": ["first", "last", "random"], "runs": old, "filled": filled}
+    return ran("05_neuron_rankings", "table", "claim", chosen=chosen, **kinds)
+
+
+@pytest.mark.parametrize(("first", "word", "removed"), [
+    ([0.5, 0.8, 0.9, 0.9, 0.9], "reproduced", 92),  # 8 of 100 are enough
+    ([0.5, 0.9, 0.9, 0.9, 0.9], "reproduced", 95),
+    ([0.5, 0.8, 0.89, 0.9, 0.9], "not reproduced", 90),  # 0.89 is more than 1 % below 0.9
+    ([0.5, 0.6, 0.7, 0.8, 0.8], "not reproduced", 0),  # none is enough
+])  # fmt: skip
+def test_a2_goes_by_the_smallest_sufficient_set(first, word, removed):
+    found = page_05(first)
+    assert found["judged"]["verdict"] == word
+    assert found["mean"]["removed"]["first"].tolist() == pytest.approx([removed] * 3)
+    assert not found["a2"]["random"].any()
+    assert found["best"].tolist() == [1e-3] * 3  # the penalty whose first neurons are best on dev
+
+
+def test_a2_says_too_little_with_fewer_tasks_or_seeds_and_nothing_without_learning():
+    good = [0.5, 0.9, 0.9, 0.9, 0.9]
+    assert page_05(good, tasks=("pos", "chunk"))["judged"]["verdict"] == "too little data"
+    assert page_05(good, seeds=(0, 1))["judged"]["verdict"] == "too little data"
+    assert page_05(good, floor=0.86)["judged"]["verdict"] == "not testable here"
+
+
+def test_random_neurons_that_pass_too_are_told_as_chance():
+    good = [0.5, 0.9, 0.9, 0.9, 0.9]
+    assert page_05(good, random=good)["judged"]["chance"] == "1.00"
+    assert page_05(good)["judged"]["chance"] == "0.00"
+
+
+def test_the_first_tenth_is_held_against_its_bound():
+    assert page_05([0.4, 0.5, 0.6, 0.88, 0.9])["tenth_enough"]["first"].all()
+    assert not page_05([0.4, 0.5, 0.6, 0.87, 0.9])["tenth_enough"]["first"].any()
+
+
+# ---- page 06 ------------------------------------------------------------------------------------
+
+
+def way(layer, left, score):
+    at = {"dev": score, "test": score}
+    chosen = list(range(left))
+    about = {"layer": layer, "selected": 60, "clusters": 40, "chosen": chosen}
+    return about | {"layer_score": at, "base": at, "score": at}
+
+
+def transfer_run(task, seed, *, left=10, score=0.88, floor=0.1):
+    return {
+        "model": "all-minilm-l6-v2", "task": task, "seed": seed, "neurons": 100, "layers": 7,
+        "floor": floor, "oracle": {"dev": 0.9, "test": 0.9}, "tolerances": [1, 3],
+        "selected": [4, 2],
+        "ways": [way(2, 5, 0.5), way(2, 3, 0.5), way(4, 30, 0.9), way(4, left, score)],
+    }  # fmt: skip
+
+
+def page_06(*runs):
+    chosen = asked("efficient_transfer", layer_tolerances=[1, 3])
+    return ran("06_efficient_transfer", "claim", "table", runs=pd.DataFrame(runs), chosen=chosen)
+
+
+CELLS = list(itertools.product(("pos", "chunk", "sem"), (0, 1, 2)))
+
+
+@pytest.mark.parametrize(("left", "score", "word"), [
+    (10, 0.88, "reproduced"), (10, 0.872, "not reproduced"), (11, 0.9, "not reproduced"),
+])  # fmt: skip
+def test_a3_goes_by_all_three_steps_at_the_narrowest_tolerance(left, score, word):
+    found = page_06(*(transfer_run(*cell, left=left, score=score) for cell in CELLS))
+    assert found["judged"][0]["verdict"] == word
+    assert found["mean"]["left"].tolist() == [left] * 3
+    assert found["mean"]["spared"].tolist() == pytest.approx([100 / 3] * 3)
+    assert len(found["paths"]) == len(CELLS) * 4 and set(found["three"]["layer"]) == {4}
+
+
+def test_a_task_that_fails_and_tasks_that_do_not_count():
+    runs = [transfer_run(*cell) for cell in CELLS]
+    runs += [transfer_run("mrpc", seed, left=50) for seed in (0, 1, 2)]
+    assert page_06(*runs)["judged"][0]["verdict"] == "mixed (3 of 4)"
+    runs += [transfer_run("rte", seed, left=50, floor=0.86) for seed in (0, 1, 2)]
+    runs += [transfer_run("cola", seed, left=50) for seed in (0, 1, 2)]
+    found = page_06(*runs)
+    assert found["judged"][0]["verdict"] == "mixed (3 of 4)"
+    assert found["judged"][1]["verdict"] == "not testable here"
+
+
+def test_the_layout_has_a_row_per_stage_and_a_column_per_task():
+    both = page_06(*(transfer_run(*cell) for cell in CELLS))["both"]
+    stages = list(both.index.get_level_values("stage").unique())
+    assert stages == ["oracle", "layer selector", "clustering", "feature selection"]
+    assert both.shape == (8, 3)
+    assert both.loc[("feature selection", "neurons")].tolist()[0].startswith("10")
