@@ -81,7 +81,7 @@ class Profile:
     cluster_threshold: float = 0.3  # of 1 - |r|, where one neuron per cluster is kept (CC)
     tuned_on: tuple[str, ...] = ()  # tasks of sentences and pairs on which models are fine-tuned
     examples: int = 10_000  # at most, of a task's training part, and of its dev and test parts
-    strategies: tuple[str, ...] = tuple(dropping.STRATEGIES)
+    strategies: tuple[str, ...] = tuple(dropping.PAPER_STRATEGIES)
     drops: tuple[float, ...] = (1 / 6, 1 / 3, 1 / 2)  # shares of the blocks; papers: 2, 4, 6 of 12
     depths: int | None = None  # numbers of blocks tried from the top, evenly apart; None: all
     epochs: int = 3  # this and the next two: the released recipe

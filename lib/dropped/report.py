@@ -21,7 +21,7 @@ COLUMNS = ["model", "task", "strategy", "k", "share", "seed", "score", "loss", "
 def kept_table(n_blocks: int, ks: Sequence[int], similarity: Sequence[float]) -> pd.DataFrame:
     """Which blocks each strategy keeps: rows (strategy, k), a column of True or False per block."""
     rows = {}
-    for strategy in dropping.STRATEGIES:
+    for strategy in dropping.PAPER_STRATEGIES:
         for k in ks:
             if k <= dropping.most_dropped(strategy, n_blocks):
                 keep = dropping.blocks_to_keep(strategy, n_blocks, k, similarity=similarity)

@@ -60,8 +60,8 @@ def accept(
     names
         Models that say words: miniatures, or others with a head for it; None: those that ship.
     strategies, drops
-        Which blocks go, None being all of :data:`lib.dropping.STRATEGIES`, and the shares of the
-        blocks that do.
+        Which blocks go, None being all of :data:`lib.dropping.PAPER_STRATEGIES`, and the
+        shares of the blocks that do.
     tuned
         Strategies whose cuts at the largest share are tuned too, as the whole model is.
     held, steps, seed
@@ -74,7 +74,7 @@ def accept(
         In one sentence, for the first thing that cannot be used.
     """
     names = profiles.checked("models", names or profiles.MINIATURES)
-    lists = {"strategies": strategies or list(dropping.STRATEGIES), "drops": drops}
+    lists = {"strategies": strategies or list(dropping.PAPER_STRATEGIES), "drops": drops}
     chosen = {name: profiles.checked(name, value) for name, value in lists.items()}
     tuned = tuple(profiles.listed(tuned))
     for strategy in tuned:
