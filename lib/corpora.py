@@ -87,8 +87,12 @@ def title(name: str, data: str | None = None) -> str:
     """The name of a task in prose; it says *generated* where ``data`` makes it so."""
     if name not in TASKS:
         return name
-    generated = data == "embedded" and TASKS[name].own == "embedded"
-    return f"{TASKS[name].title} (generated)" if generated else TASKS[name].title
+    return f"{TASKS[name].title} (generated)" if generated(name, data) else TASKS[name].title
+
+
+def generated(name: str, data: str | None) -> bool:
+    """Whether a task's text is generated: the treebank's, where ``data`` is embedded."""
+    return data == "embedded" and TASKS[name].own == "embedded"
 
 
 def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:

@@ -229,7 +229,7 @@ def judge(
 
 def text_kind(task: str, data: str) -> str:
     """Whether the text of a task is ``real`` or ``generated``."""
-    return "generated" if data == "embedded" and corpora.TASKS[task].kind == "tagging" else "real"
+    return "generated" if corpora.generated(task, data) else "real"
 
 
 def _names(runs: pd.DataFrame, column: str) -> list[str]:
