@@ -1,9 +1,8 @@
-"""Which blocks to keep, and the smaller model that keeps them.
+"""Dropping blocks: the smaller model that keeps some of them, and the proof that it is one.
 
-Paper B removes whole encoder blocks before fine-tuning. A strategy is an entry of
-:data:`STRATEGIES`: from the number of blocks and how many shall go it names the blocks that go.
-:func:`drop_blocks` takes them out of a model, under any head, and sets the config, so that the
-smaller model saves and reloads as any other. Blocks are numbered 0 to n - 1 from the embeddings up.
+:func:`drop_blocks` takes blocks out of a model of transformers, under any head, and sets the
+config, so that the smaller model saves and reloads as any other. Which ones is a matter of
+:mod:`lib.strategies` and :mod:`lib.criteria`. Blocks are numbered 0 to n - 1, 0 being the lowest.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,144 +19,27 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lib import activations, batches
-from lib.encoders import family, quiet, refusal
-from lib.errors import BadInput, one_of
+from lib.criteria import block_similarity, criteria, measure
+from lib.encoders import block_list, family, n_blocks, quiet, refusal
+from lib.errors import BadInput
+from lib.strategies import (
+    PAPER_STRATEGIES,
+    STRATEGIES,
+    blocks_to_keep,
+    greedy,
+    most_dropped,
+    most_similar,
+)
 
-Similarity = Sequence[float] | None
+__all__ = [
+    "PAPER_STRATEGIES", "STRATEGIES", "block_list", "block_similarity", "blocks_to_keep",
+    "criteria", "drop_blocks", "freeze", "greedy", "measure", "most_dropped", "most_similar",
+    "n_blocks", "prove", "save", "smaller",
+]  # fmt: skip
 
-
-def _top(n: int, k: int, _: Similarity) -> range:
-    return range(n - k, n)
-
-
-def _bottom(n: int, k: int, _: Similarity) -> range:
-    return range(k)
-
-
-def _even(n: int, k: int, _: Similarity) -> range:
-    return range(2 * (n // 2) - 1, -1, -2)[:k]  # counted from 1, the highest even block first
-
-
-def _odd(n: int, k: int, _: Similarity) -> range:
-    return range(2 * ((n - 1) // 2), -1, -2)[:k]
-
-
-def _symmetric(n: int, k: int, _: Similarity) -> range:
-    begin = (n - k + 1) // 2  # where the ends cannot be equal, one block more stays at the bottom
-    return range(begin, begin + k)
-
-
-def _contribution(n: int, k: int, similarity: Similarity) -> list[int]:
-    return most_similar(similarity)[:k]
-
-
-STRATEGIES: dict[str, Callable[[int, int, Similarity], Sequence[int]]] = {
-    "top": _top,
-    "bottom": _bottom,
-    "even": _even,
-    "odd": _odd,
-    "symmetric": _symmetric,
-    "contribution": _contribution,
-}
 COUNTS = {"n_layer", "n_layers", "num_layers", "num_hidden_layers"}  # in modules
 WINDOWS = {"sliding_window", "local_attention", "attention_chunk_size"}  # tokens, of a config
 SHORT, TOKENS = 4, 16  # a window and a text on which a cut proves itself
-ALTERNATE = ("even", "odd")  # these can drop half of the blocks at most
-
-
-def most_similar(similarity: Sequence[float]) -> list[int]:
-    """Blocks in the order in which they contribute least; of equal ones the higher comes first."""
-    similarity = np.asarray(similarity)
-    return [int(block) for block in np.lexsort((-np.arange(len(similarity)), -similarity))]
-
-
-def most_dropped(strategy: str, n_blocks: int) -> int:
-    """How many of ``n_blocks`` blocks a strategy can drop: one always stays."""
-    one_of("strategy", strategy, STRATEGIES)
-    return n_blocks // 2 if strategy in ALTERNATE else n_blocks - 1
-
-
-def blocks_to_keep(
-    strategy: str, n_blocks: int, k: int, *, similarity: Sequence[float] | None = None
-) -> list[int]:
-    """Blocks that stay when a strategy drops ``k`` of them :cite:p:`sajjad2022effect`.
-
-    Parameters
-    ----------
-    strategy
-        ``top`` and ``bottom`` drop a run at one end, ``symmetric`` one in the middle. ``even`` and
-        ``odd`` drop every second block from the top down, counting blocks from 1.
-        ``contribution`` drops the blocks whose output is most similar to their input.
-    n_blocks
-        Encoder blocks of the model.
-    k
-        How many go: 0 to ``n_blocks - 1``, for ``even`` and ``odd`` half of the blocks at most.
-    similarity : sequence of length n_blocks
-        Of each block's input with its output, from :func:`block_similarity`; ``contribution``
-        needs it, the others ignore it.
-
-    Returns
-    -------
-    list of int
-        Ascending, numbered from 0.
-
-    Raises
-    ------
-    BadInput
-        For an unknown strategy, a ``k`` out of range, or a missing, wrongly long or undefined
-        similarity.
-
-    Examples
-    --------
-    >>> blocks_to_keep("even", 12, 4)
-    [0, 1, 2, 3, 4, 6, 8, 10]
-    >>> blocks_to_keep("symmetric", 12, 4)
-    [0, 1, 2, 3, 8, 9, 10, 11]
-    >>> blocks_to_keep("contribution", 4, 1, similarity=[0.5, 0.9, 0.99, 0.8])
-    [0, 1, 3]
-    """
-    most = most_dropped(strategy, n_blocks)
-    if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k <= most:
-        raise BadInput(
-            f"k {k!r} is not valid: strategy {strategy!r} drops 0 to {most} of {n_blocks} blocks"
-        )
-    if strategy == "contribution":
-        _check_similarity(similarity, n_blocks)
-    gone = set(STRATEGIES[strategy](n_blocks, k, similarity))
-    return [block for block in range(n_blocks) if block not in gone]
-
-
-def _check_similarity(similarity: Sequence[float] | None, n_blocks: int) -> None:
-    if similarity is None or len(similarity) != n_blocks or np.isnan(similarity).any():
-        what = "none" if similarity is None else f"{list(similarity)}"
-        raise BadInput(
-            f"similarity is {what}; strategy 'contribution' needs one number for each of the "
-            f"{n_blocks} blocks"
-        )
-
-
-def n_blocks(model) -> int:
-    """Blocks of a model, with or without a head."""
-    return model.config.get_text_config().num_hidden_layers
-
-
-def block_list(model) -> nn.ModuleList:
-    """The list that holds a model's blocks, found by its length.
-
-    Raises
-    ------
-    BadInput
-        If there is none (ALBERT uses one block over and over), or several (XLM).
-    """
-    total, found = n_blocks(model), {}
-    for name, module in model.base_model.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in found)
-        if isinstance(module, nn.ModuleList) and len(module) == total and not inside:
-            found[name] = module
-    if len(found) != 1 or family(model).shared:
-        raise BadInput(f"{model.config.model_type} does not keep its {total} blocks in one list")
-    return next(iter(found.values()))
 
 
 def drop_blocks(model, keep: Sequence[int], *, check: bool = True):
@@ -428,28 +310,3 @@ def _keep_modules(source: Path, folder: Path) -> None:
     for module in json.loads(listed.read_text(encoding="utf-8")):
         if module["path"] and (source / module["path"]).is_dir():
             shutil.copytree(source / module["path"], folder / module["path"])
-
-
-@torch.inference_mode()
-def block_similarity(model, tokenizer, encoded: batches.Encoded, **options) -> Tensor:
-    r"""Mean cosine between what enters each block and what leaves it.
-
-    .. math:: s_b = \frac{1}{N} \sum_{n} \cos(x_{n, b}, x_{n, b + 1})
-
-    over the rows of some text, words or sentences. A block near 1 hands on what it got.
-
-    Parameters
-    ----------
-    model, tokenizer, encoded, options
-        As for :func:`lib.activations.stream`.
-
-    Returns
-    -------
-    Tensor of shape (n_blocks,)
-        In double precision. One forward pass; memory of one batch.
-    """
-    total = torch.zeros(n_blocks(model), dtype=torch.float64)
-    for rows, _ in activations.stream(model, tokenizer, encoded, **options):
-        cosine = nn.functional.cosine_similarity(rows[:, :-1], rows[:, 1:], dim=-1)
-        total += cosine.sum(dim=0, dtype=torch.float64).cpu()
-    return total / len(encoded.owner)

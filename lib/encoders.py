@@ -39,10 +39,10 @@ from lib.errors import BadInput
 from lib.model_table import CONFIG_FAULTS, FAMILIES, MODELS, Family
 
 __all__ = [
-    "FILES", "MODELS", "SHIPPED", "architecture", "blocks", "blocks_at_half", "causal",
-    "default_device", "describe", "digest", "family", "find", "load", "local",
-    "max_tokens", "n_parameters", "padded_position", "quiet", "read_config", "read_tokenizer",
-    "stored_bytes", "summary", "title", "weights_digest",
+    "FILES", "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half",
+    "causal", "default_device", "describe", "digest", "family", "find", "load", "local",
+    "max_tokens", "n_blocks", "n_parameters", "padded_position", "quiet", "read_config",
+    "read_tokenizer", "refusal", "stored_bytes", "summary", "title", "weights_digest",
 ]  # fmt: skip
 
 UNLIMITED = 1 << 20  # tokens; stands for "no limit" where positions are relative (XLNet)
@@ -131,6 +131,29 @@ def family(model_or_config) -> Family:
     """Entry of :data:`FAMILIES` for a model or config; the default where structure says all."""
     config = getattr(model_or_config, "config", model_or_config)
     return FAMILIES.get(config.model_type, Family())
+
+
+def n_blocks(model) -> int:
+    """Blocks of a model, with or without a head."""
+    return model.config.get_text_config().num_hidden_layers
+
+
+def block_list(model) -> torch.nn.ModuleList:
+    """The list that holds a model's blocks, found by its length.
+
+    Raises
+    ------
+    BadInput
+        If there is none (ALBERT uses one block over and over), or several (XLM).
+    """
+    total, found = n_blocks(model), {}
+    for name, module in model.base_model.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer in found)
+        if isinstance(module, torch.nn.ModuleList) and len(module) == total and not inside:
+            found[name] = module
+    if len(found) != 1 or family(model).shared:
+        raise BadInput(f"{model.config.model_type} does not keep its {total} blocks in one list")
+    return next(iter(found.values()))
 
 
 def causal(config) -> bool:

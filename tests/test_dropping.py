@@ -5,9 +5,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import transformers
+from conftest import CORPUS
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from lib import BadInput, activations, batches, dropping, encoders
+from lib import (
+    BadInput,
+    activations,
+    batches,
+    criteria,
+    dropping,
+    encoders,
+    pretraining,
+    strategies,
+)
 
 TEXT = ["The old sailor watched a boat", "Why ?", "Nobody helped , unbelievably"]
 TABLE = {  # of 12 blocks: the ones dropped for k = 2, 4, 6, as the papers describe the strategies
@@ -28,7 +39,8 @@ def test_strategies_of_twelve_blocks(strategy):
 @pytest.mark.parametrize("strategy", dropping.STRATEGIES)
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 12, 25])
 def test_every_depth_and_k_drops_exactly_k_and_more_each_time(strategy, n):
-    similarity = np.random.default_rng(n).random(n).tolist()
+    shape = (n + 1, n + 1) if strategy == "angular" else n
+    similarity = np.random.default_rng(n).random(shape).tolist()
     kept = [
         dropping.blocks_to_keep(strategy, n, k, similarity=similarity)
         for k in range(dropping.most_dropped(strategy, n) + 1)
@@ -37,7 +49,7 @@ def test_every_depth_and_k_drops_exactly_k_and_more_each_time(strategy, n):
         assert (
             blocks == sorted(set(blocks)) and len(blocks) == n - k and set(blocks) <= set(range(n))
         )
-    if strategy != "symmetric":  # its run moves by one where the ends cannot be equal
+    if strategy not in ("symmetric", "angular"):  # their runs move
         assert all(set(b) < set(a) for a, b in itertools.pairwise(kept))
 
 
@@ -78,6 +90,11 @@ def test_wrong_blocks_are_refused_and_the_model_is_left_as_it_was(family_model, 
         dropping.drop_blocks(model, keep)
     assert sum(p.numel() for p in model.parameters()) == before
     assert dropping.n_blocks(model) == 3
+
+
+def spoken():
+    """A tokenizer of bytes."""
+    return pretraining.tokenizer("bytes", CORPUS, 320)
 
 
 def logits(model, tokenizer):
@@ -135,13 +152,147 @@ def test_freezing_stops_gradients_of_those_blocks_alone(family_folders):
         assert all(p.grad is None for n, p in model.named_parameters() if n in still)
 
 
-def test_block_similarity_is_the_mean_cosine_whatever_the_batches(family_model):
+# ---- criteria: all in one pass, padding never counted -------------------------------------------
+
+
+def reference(model, tokenizer, sentences):
+    """Slow: hidden states (T, L, H) of each sentence alone, in double precision."""
+    for words in sentences:
+        encoded = batches.encode(model, tokenizer, [words], level="word")
+        batch = batches.collate(encoded, np.array([0]), model, tokenizer)
+        with torch.no_grad():
+            hidden = model(**batch.inputs, output_hidden_states=True).hidden_states
+        yield torch.stack(hidden, dim=2)[0].double(), batch.last
+
+
+def picked(token, hidden, last):
+    return {
+        "rows": hidden[last],
+        "first": hidden[:1],
+        "last": hidden[-1:],
+        "mean": hidden.mean(0, keepdim=True),
+        "all": hidden,
+    }[token]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("token", criteria.TOKENS)
+def test_likeness_is_that_of_sentences_read_alone(family_model, token, side):
+    model, tokenizer = family_model
+    tokenizer.padding_side = side
+    sentences = [text.split() for text in TEXT]
+    rows = torch.cat([picked(token, *each) for each in reference(model, tokenizer, sentences)])
+    unit = rows / rows.norm(dim=-1, keepdim=True)
+    cosine = (unit[:, :, None] * unit[:, None]).sum(-1)
+    centred = rows - rows.mean(0)
+    product = torch.einsum("nlh,nmh->lm", centred, centred)
+    length = product.diagonal().sqrt()
+    encoded = batches.encode(model, tokenizer, sentences, level="word")
+    for size in (8, 4096):
+        options = {"token": token, "batch_tokens": size}
+        found = dropping.block_similarity(model, tokenizer, encoded, **options)
+        torch.testing.assert_close(found, cosine.mean(0).diagonal(1), atol=1e-6, rtol=0)
+        found = dropping.block_similarity(model, tokenizer, encoded, centred=True, **options)
+        wanted = (product / torch.outer(length, length)).diagonal(1)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+        for n in (1, 2, 3):
+            found = criteria.angular_distance(model, tokenizer, encoded, n, **options)
+            wanted = (cosine.clamp(-1, 1).arccos() / torch.pi).mean(0).diagonal(n)
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
+def test_all_criteria_come_from_one_pass(family_model, monkeypatch):
     model, tokenizer = family_model
     sentences = [text.split() for text in TEXT]
     encoded = batches.encode(model, tokenizer, sentences, level="word")
-    rows = activations.extract(model, tokenizer, sentences, level="word").rows.double()
-    unit = rows / rows.norm(dim=-1, keepdim=True)
-    expected = (unit[:, :-1] * unit[:, 1:]).sum(-1).mean(0)
-    for size in (8, 4096):
-        found = dropping.block_similarity(model, tokenizer, encoded, batch_tokens=size)
-        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    passes, states = [], activations.states
+    monkeypatch.setattr(activations, "states", lambda *a: passes.append(1) or states(*a))
+    found = criteria.criteria(model, tokenizer, encoded, batch_tokens=4096)
+    assert len(passes) == 1 and len(found) == 3
+    options = {"batch_tokens": 8}
+    assert np.allclose(
+        1 - found["influence"],
+        dropping.block_similarity(model, tokenizer, encoded, token="all", **options),
+    )
+    rows = torch.cat([hidden for hidden, _ in reference(model, tokenizer, sentences)])
+    for block, value in found["cka"].items():
+        pair = rows[:, block : block + 2] - rows[:, block : block + 2].mean(0)
+        cross, own, other = (
+            torch.linalg.norm(pair[:, a].T @ pair[:, b]) for a, b in ((0, 1), (0, 0), (1, 1))
+        )
+        assert value == pytest.approx(float(cross**2 / own / other), abs=1e-4)
+
+
+def test_a_neuron_that_is_large_for_every_token_hides_what_blocks_do_unless_it_is_centred():
+    rows = torch.randn(200, 2, 32, generator=torch.Generator().manual_seed(0))
+    rows[:, :, 0] += 100
+    found = criteria.Likeness(2)
+    found.update(rows)
+    assert found.cosine[0, 1] > 0.99 and abs(found.centred[0, 1]) < 0.1
+
+
+def test_the_last_block_is_measured_before_a_final_normalisation():
+    """Pre-norm: the vectors that plain transformers calls the last layer are already normalised."""
+    config = transformers.GPT2Config(
+        n_embd=24, n_layer=2, n_head=2, vocab_size=len(spoken()), n_positions=40
+    )
+    model, tokenizer = transformers.GPT2Model(config).eval(), spoken()
+    with torch.no_grad():
+        model.ln_f.weight.normal_()  # turns vectors about
+        for name, weight in model.h[1].named_parameters():
+            weight.mul_(0 if "c_proj" in name else 1)  # a block that changes nothing
+    encoded = batches.encode(model, tokenizer, [text.split() for text in TEXT], level="word")
+    found = dropping.block_similarity(model, tokenizer, encoded)
+    assert found[0] < 0.999 and found[1] == pytest.approx(1)
+
+
+# ---- strategies that came later, and the greedy search ------------------------------------------
+
+
+def test_the_papers_strategies_are_six_and_later_ones_stand_apart():
+    assert list(dropping.PAPER_STRATEGIES) == [*TABLE, "contribution"]
+    assert set(strategies.LATER_STRATEGIES) == {"influence", "below_last", "angular"}
+    assert not set(strategies.LATER_STRATEGIES) & set(dropping.PAPER_STRATEGIES)
+
+
+def test_symmetric_keeps_one_more_at_the_bottom_where_its_ends_cannot_be_equal():
+    assert dropping.blocks_to_keep("symmetric", 12, 3) == [0, 1, 2, 3, 4, 8, 9, 10, 11]
+    assert dropping.blocks_to_keep("symmetric", 5, 2) == [0, 1, 4]
+    assert dropping.blocks_to_keep("symmetric", 6, 1) == [0, 1, 2, 4, 5]
+
+
+def test_below_last_is_the_top_without_the_very_last_block():
+    assert dropping.blocks_to_keep("below_last", 12, 3) == [*range(8), 11]
+    assert dropping.blocks_to_keep("below_last", 3, 2) == [2]
+
+
+def test_angular_drops_the_run_that_turns_least():
+    angles = np.full((6, 6), 0.5)
+    angles[1, 3] = angles[3, 5] = 0.1  # runs of two blocks; of equal ones the higher goes
+    angles[0, 1] = 0.2
+    assert dropping.blocks_to_keep("angular", 5, 2, similarity=angles) == [0, 1, 2]
+    assert dropping.blocks_to_keep("angular", 5, 1, similarity=angles) == [1, 2, 3, 4]
+    with pytest.raises(BadInput, match="'angular' needs a distance of any two layers"):
+        dropping.blocks_to_keep("angular", 5, 2, similarity=[0.1] * 5)
+
+
+def test_greedy_drops_what_is_missed_least_each_time():
+    value = {0: 5.0, 1: 1.0, 2: 1.0, 3: 4.0}
+    together = {frozenset((0, 3)): 50.0}  # without block 2, block 1 is missed more
+
+    def loss(keep):
+        return together.get(frozenset(keep), 0) - sum(value[block] for block in keep)
+
+    gone = dropping.greedy(loss, 4, 3)
+    assert [block for block, _ in gone] == [2, 3, 1]
+    assert [x for _, x in gone] == [-10.0, -6.0, -5.0]
+    assert len(dropping.greedy(loss, 4, 9)) == 3  # one block stays
+
+
+def test_a_sentence_transformers_folder_keeps_its_modules(tmp_path):
+    model, tokenizer = encoders.load("all-minilm-l6-v2", device="cpu")
+    source = encoders.find("all-minilm-l6-v2")
+    dropping.drop_blocks(model, [0, 1, 2, 3])
+    saved = dropping.save(model, tokenizer, tmp_path / "cut")
+    for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"):
+        assert (saved / name).read_bytes() == (source / name).read_bytes()

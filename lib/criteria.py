@@ -1,0 +1,225 @@
+"""Criteria: how much each block changes what passes through it, all in one pass over a text.
+
+Layer 0 is what enters the first block, layer b + 1 what leaves block b. Padding never counts.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lib import activations, batches, encoders
+from lib.batches import Batch
+from lib.errors import one_of
+from lib.similarity import Moments, linear_cka
+
+CHUNK = 2048  # rows whose double-precision copies are held at once
+
+
+def _real(batch: Batch) -> Tensor:
+    return batch.inputs["attention_mask"].bool()
+
+
+def _each(hidden: Tensor) -> Tensor:
+    return torch.arange(len(hidden), device=hidden.device)
+
+
+def _first(hidden: Tensor, batch: Batch) -> Tensor:
+    return hidden[_each(hidden), _real(batch).int().argmax(1)]
+
+
+def _last(hidden: Tensor, batch: Batch) -> Tensor:
+    return hidden[_each(hidden), -1 - _real(batch).flip(1).int().argmax(1)]
+
+
+def _mean(hidden: Tensor, batch: Batch) -> Tensor:
+    real = _real(batch)[:, :, None]
+    return (hidden * real).sum(1) / real.sum(1)
+
+
+TOKENS = {  # which vectors (n, H) of hidden states (B, T, H) are compared
+    "rows": lambda hidden, batch: hidden.flatten(0, 1)[batch.last],  # words; of a sentence [CLS]
+    "first": _first,
+    "last": _last,
+    "mean": _mean,
+    "all": lambda hidden, batch: hidden[_real(batch)],
+}
+
+
+class Likeness:
+    r"""Sums over rows x from which the likeness of any two layers l, m is read, each (L, L).
+
+    .. math::
+        \text{cosine} = \frac{1}{N} \sum_x \cos(x_l, x_m), \qquad
+        \text{angle} = \frac{1}{N} \sum_x \frac{\arccos \cos(x_l, x_m)}{\pi}, \qquad
+        \text{centred} = \frac{\sum_x (x_l - \mu_l) \cdot (x_m - \mu_m)}
+        {\sqrt{\sum_x |x_l - \mu_l|^2 \sum_x |x_m - \mu_m|^2}}
+
+    Few neurons that are large for every token make any cosine near 1; centred, they do not count.
+    """
+
+    def __init__(self, layers: int):
+        self.count, self._sum = 0, None
+        self._cosine, self._angle, self._product = torch.zeros(3, layers, layers).double()
+
+    def update(self, rows: Tensor) -> None:
+        """Add rows, shape (n, L, H)."""
+        for part in map(Tensor.double, rows.split(CHUNK)):
+            unit = nn.functional.normalize(part, dim=-1)
+            cosine = (unit @ unit.mT).clamp(-1, 1)
+            self._cosine += cosine.sum(0).cpu()
+            self._angle += (cosine.arccos() / torch.pi).sum(0).cpu()
+            self._product += (part @ part.mT).sum(0).cpu()
+            total = part.sum(0).cpu()
+            self._sum = total if self._sum is None else self._sum + total
+            self.count += len(part)
+
+    @property
+    def cosine(self) -> Tensor:
+        """Mean cosine."""
+        return self._cosine / self.count
+
+    @property
+    def angle(self) -> Tensor:
+        """Mean angular distance, 0 to 1."""
+        return self._angle / self.count
+
+    @property
+    def centred(self) -> Tensor:
+        """Cosine of what is left without the means, weighted by length."""
+        product = self._product - self._sum @ self._sum.T / self.count
+        length = product.diagonal().sqrt()
+        return product / torch.outer(length, length)
+
+
+def _layers(model, batch: Batch) -> list[Tensor]:
+    """What enters each block, and what leaves the last before a final normalisation."""
+    left: list[Tensor] = []
+
+    def keep(_, __, output):
+        left[:] = [output if isinstance(output, Tensor) else output[0]]
+
+    if encoders.family(model).shared:
+        return list(activations.states(model, batch))
+    hook = encoders.block_list(model)[-1].register_forward_hook(keep)
+    try:
+        hidden = activations.states(model, batch)
+    finally:
+        hook.remove()
+    return [*hidden[:-1], *left]
+
+
+@torch.inference_mode()
+def measure(
+    model,
+    tokenizer,
+    encoded: batches.Encoded,
+    tokens=("rows",),
+    *,
+    cka=False,
+    batch_tokens=None,
+    progress=False,
+) -> dict:
+    """Likeness of all layers over some text, in one pass, for one or several kinds of tokens.
+
+    Parameters
+    ----------
+    model, tokenizer, encoded
+        From :func:`lib.encoders.load` and :func:`lib.batches.encode`.
+    tokens
+        Keys of :data:`TOKENS`: ``rows`` (words, or of a sentence the token that stands for it),
+        ``first``, ``last``, ``mean`` (the mean vector of a sequence), ``all``.
+    cka
+        Also measure the linear CKA of each block's input and output over all tokens.
+    batch_tokens, progress
+        As for :func:`lib.activations.stream`.
+
+    Returns
+    -------
+    dict
+        By kind of tokens a :class:`Likeness`; under ``cka`` numbers (n_blocks,).
+
+    Notes
+    -----
+    Memory: one batch; for CKA n_blocks * (2 H)^2 double numbers.
+    """
+    for kind in tokens:
+        one_of("token", kind, TOKENS)
+    total, width, device = encoders.n_blocks(model), model.config.hidden_size, model.device
+    found: dict = {kind: Likeness(total + 1) for kind in tokens}
+    moments = [Moments(2 * width, device=device) for _ in range(total if cka else 0)]
+    size = batch_tokens or activations.batch_size(device)
+    with tqdm(total=len(encoded.ids), disable=not progress, leave=False) as bar:
+        for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
+            here = activations.to_device(batch, device)
+            hidden = _layers(model, here)
+            for kind in tokens:
+                found[kind].update(torch.stack([TOKENS[kind](h, here) for h in hidden], dim=1))
+            for block, moment in enumerate(moments):
+                pair = [TOKENS["all"](h, here) for h in hidden[block : block + 2]]
+                moment.update(torch.cat(pair, dim=1))
+            bar.update(len(batch.inputs["input_ids"]))
+    if cka:
+        each = [linear_cka(moment.scatter, [width, width])[0, 1] for moment in moments]
+        found["cka"] = torch.stack(each).cpu()
+    return found
+
+
+def block_similarity(
+    model, tokenizer, encoded: batches.Encoded, *, token="rows", centred=False, **options
+) -> Tensor:
+    """Mean cosine between what enters each block and what leaves it; near 1, it changes little.
+
+    Parameters
+    ----------
+    model, tokenizer, encoded, options
+        As for :func:`measure`.
+    token
+        Key of :data:`TOKENS`. On sentences, ``rows`` gives the contribution of
+        :cite:t:`sajjad2022effect` ([CLS]); ``all`` one less ShortGPT's block influence.
+    centred
+        Without the mean of each layer, see :class:`Likeness`.
+
+    Returns
+    -------
+    Tensor of shape (n_blocks,)
+    """
+    found = measure(model, tokenizer, encoded, (token,), **options)[token]
+    return (found.centred if centred else found.cosine).diagonal(1)
+
+
+def angular_distance(
+    model, tokenizer, encoded: batches.Encoded, n: int, *, token="last", **options
+) -> Tensor:
+    """Mean angular distance between the input and the output of each run of ``n`` blocks.
+
+    Returns
+    -------
+    Tensor of shape (n_blocks - n + 1,)
+        0 to 1, by the first block of the run (Gromov et al.: the last token).
+    """
+    return measure(model, tokenizer, encoded, (token,), **options)[token].angle.diagonal(n)
+
+
+def criteria(model, tokenizer, encoded: batches.Encoded, **options) -> pd.DataFrame:
+    """Every criterion of every block, from the same inputs and one pass.
+
+    Returns
+    -------
+    DataFrame
+        A row per block. ``contribution`` (cosine of the rows) and ``centred``, ``influence`` (one
+        less the cosine of all tokens), ``angle`` (angular distance of the last token), ``cka`` (all
+        tokens). A block is the more redundant the higher ``contribution``, ``centred`` and ``cka``,
+        the lower ``influence`` and ``angle``.
+    """
+    found = measure(model, tokenizer, encoded, ("rows", "all", "last"), cka=True, **options)
+    columns = {
+        "contribution": found["rows"].cosine.diagonal(1),
+        "centred": found["rows"].centred.diagonal(1),
+        "influence": 1 - found["all"].cosine.diagonal(1),
+        "angle": found["last"].angle.diagonal(1),
+        "cka": found["cka"],
+    }
+    return pd.DataFrame({name: value.double().numpy() for name, value in columns.items()})
