@@ -88,9 +88,11 @@ class Likeness:
 
     @property
     def centred(self) -> Tensor:
-        """Cosine of what is left without the means, weighted by length."""
+        """Cosine without the means, by length; NaN for a layer that never varies ([CLS])."""
         product = self._product - self._sum @ self._sum.T / self.count
-        length = product.diagonal().sqrt()
+        square = product.diagonal()
+        constant = square <= 1e-10 * self._product.diagonal()
+        length = square.masked_fill(constant, torch.nan).sqrt()
         return product / torch.outer(length, length)
 
 
@@ -109,7 +111,8 @@ def _layers(model, batch: Batch) -> list[Tensor]:
         hidden = activations.states(model, batch)
     finally:
         hook.remove()
-    return [*hidden[:-1], *left]
+    turned = torch.equal(left[0].transpose(0, 1), hidden[-1])  # XLNet's blocks: (T, B, H)
+    return [*hidden[:-1], hidden[-1] if turned else left[0]]
 
 
 @torch.inference_mode()

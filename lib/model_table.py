@@ -115,7 +115,13 @@ MINIATURES = {  # what this book can pretrain; those of a known digest lie in li
         sha256="a8c952f7fe334f878a61e4115bf120e7543a69a2101c8a564b5df07f4d40b48d",
     ),
     "gpt-mini-12": Model(
-        "GPT-mini", None, "gpt2", 12, "MIT", "next words, left to right; narrow, our own"
+        "GPT-mini",
+        None,
+        "gpt2",
+        12,
+        "MIT",
+        "next words, left to right; narrow, our own",
+        sha256="123f1ec36d6dbc542a1e53f71729e0980a1f0a68cd614652bd03ab21d907a40c",
     ),
 }
 MODELS = {
