@@ -154,7 +154,8 @@ def assemble(profile: str, root: Path = ROOT) -> Path:
     for page in notebooks:
         if not (tree / f"{page}.ipynb").is_file():
             raise BadInput(f"{page}.ipynb has not been executed at profile {profile!r} yet")
-    for old in (tree / "_build/html/index.html", tree / "_build", tree / "book"):
+    left = (tree / "notebooks").glob(".*.ipynb")  # of runs that were stopped
+    for old in (tree / "_build/html/index.html", tree / "_build", tree / "book", *left):
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     shutil.copytree(root / "book", tree / "book", ignore=shutil.ignore_patterns("results", "__*"))
     for name in ("_config.yml", "_toc.yml"):

@@ -88,9 +88,11 @@ class Likeness:
 
     @property
     def centred(self) -> Tensor:
-        """Cosine of what is left without the means, weighted by length."""
+        """Cosine without the means, by length; NaN for a layer that never varies ([CLS])."""
         product = self._product - self._sum @ self._sum.T / self.count
-        length = product.diagonal().sqrt()
+        square = product.diagonal()
+        constant = square <= 1e-10 * self._product.diagonal()
+        length = square.masked_fill(constant, torch.nan).sqrt()
         return product / torch.outer(length, length)
 
 
@@ -99,7 +101,8 @@ def _layers(model, batch: Batch) -> list[Tensor]:
     left: list[Tensor] = []
 
     def keep(_, __, output):
-        left[:] = [output if isinstance(output, Tensor) else output[0]]
+        found = output if isinstance(output, Tensor) else output[0]
+        left[:] = [found.transpose(0, 1) if model.config.model_type == "xlnet" else found]
 
     if encoders.family(model).shared:
         return list(activations.states(model, batch))
@@ -108,7 +111,8 @@ def _layers(model, batch: Batch) -> list[Tensor]:
         hidden = activations.states(model, batch)
     finally:
         hook.remove()
-    return [*hidden[:-1], *left]
+    turned = torch.equal(left[0].transpose(0, 1), hidden[-1])  # XLNet's blocks: (T, B, H)
+    return [*hidden[:-1], hidden[-1] if turned else left[0]]
 
 
 @torch.inference_mode()
@@ -212,7 +216,8 @@ def criteria(model, tokenizer, encoded: batches.Encoded, **options) -> pd.DataFr
         A row per block. ``contribution`` (cosine of the rows) and ``centred``, ``influence`` (one
         less the cosine of all tokens), ``angle`` (angular distance of the last token), ``cka`` (all
         tokens). A block is the more redundant the higher ``contribution``, ``centred`` and ``cka``,
-        the lower ``influence`` and ``angle``.
+        the lower ``influence`` and ``angle``. ``attrs["angles"]`` holds the angular distance of any
+        two layers (last token), which the strategy *angular* needs.
     """
     found = measure(model, tokenizer, encoded, ("rows", "all", "last"), cka=True, **options)
     columns = {
@@ -222,4 +227,6 @@ def criteria(model, tokenizer, encoded: batches.Encoded, **options) -> pd.DataFr
         "angle": found["last"].angle.diagonal(1),
         "cka": found["cka"],
     }
-    return pd.DataFrame({name: value.double().numpy() for name, value in columns.items()})
+    table = pd.DataFrame({name: value.double().numpy() for name, value in columns.items()})
+    table.attrs["angles"] = found["last"].angle.tolist()
+    return table

@@ -192,6 +192,20 @@ def test_figures_are_numbered_and_described(soups):
             assert len(img.get("alt", "").split()) > 2, (page, img["src"])
 
 
+def test_a_build_links_to_the_same_page_of_the_builds_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(book.ROOT / "book/_ext")
+    import pages
+
+    html = {name: tmp_path / "_build" / name / "_build/html" for name in ("tiny", "small")}
+    assert pages.other_builds("tiny", html["tiny"], "notebooks/08_dropping") == {}
+    (html["small"] / "notebooks").mkdir(parents=True)
+    for name in ("index.html", "notebooks/08_dropping.html"):
+        (html["small"] / name).touch()
+    found = pages.other_builds("tiny", html["tiny"], "notebooks/08_dropping")
+    there = (html["tiny"] / "notebooks" / found.pop("small")).resolve()
+    assert there == html["small"] / "notebooks/08_dropping.html" and not found
+
+
 @needs_browser
 def test_the_general_index_fits_a_phone(browser, address):
     tab, _ = visit(browser, address, "genindex", viewport={"width": 390, "height": 900})
