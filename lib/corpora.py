@@ -86,13 +86,13 @@ class Task:
 def title(name: str, data: str | None = None) -> str:
     """The name of a task in prose; it says *generated* where ``data`` makes it so."""
     if name not in TASKS:
-        return name
+        return Path(name).name
     return f"{TASKS[name].title} (generated)" if generated(name, data) else TASKS[name].title
 
 
 def generated(name: str, data: str | None) -> bool:
     """Whether a task's text is generated: the treebank's, where ``data`` is embedded."""
-    return data == "embedded" and TASKS[name].own == "embedded"
+    return data == "embedded" and name in TASKS and TASKS[name].own == "embedded"
 
 
 def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
@@ -232,6 +232,8 @@ def digest(name: str, *, root: str | Path | None = None, seed: int = 0) -> str |
     str or None
         None where the data is not there.
     """
+    if name not in TASKS and Path(name).is_file():  # a plain text of the reader's own
+        return digest_of([Path(name)])
     one_of("task", name, TASKS)
     try:
         where = _where(TASKS[name], root)

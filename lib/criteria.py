@@ -101,7 +101,8 @@ def _layers(model, batch: Batch) -> list[Tensor]:
     left: list[Tensor] = []
 
     def keep(_, __, output):
-        left[:] = [output if isinstance(output, Tensor) else output[0]]
+        found = output if isinstance(output, Tensor) else output[0]
+        left[:] = [found.transpose(0, 1) if model.config.model_type == "xlnet" else found]
 
     if encoders.family(model).shared:
         return list(activations.states(model, batch))
@@ -215,7 +216,8 @@ def criteria(model, tokenizer, encoded: batches.Encoded, **options) -> pd.DataFr
         A row per block. ``contribution`` (cosine of the rows) and ``centred``, ``influence`` (one
         less the cosine of all tokens), ``angle`` (angular distance of the last token), ``cka`` (all
         tokens). A block is the more redundant the higher ``contribution``, ``centred`` and ``cka``,
-        the lower ``influence`` and ``angle``.
+        the lower ``influence`` and ``angle``. ``attrs["angles"]`` holds the angular distance of any
+        two layers (last token), which the strategy *angular* needs.
     """
     found = measure(model, tokenizer, encoded, ("rows", "all", "last"), cka=True, **options)
     columns = {
@@ -225,4 +227,6 @@ def criteria(model, tokenizer, encoded: batches.Encoded, **options) -> pd.DataFr
         "angle": found["last"].angle.diagonal(1),
         "cka": found["cka"],
     }
-    return pd.DataFrame({name: value.double().numpy() for name, value in columns.items()})
+    table = pd.DataFrame({name: value.double().numpy() for name, value in columns.items()})
+    table.attrs["angles"] = found["last"].angle.tolist()
+    return table

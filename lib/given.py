@@ -114,7 +114,7 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
         raise BadInput(f"{lacks[0]} is not given; give model, file and out, or none for an example")
     if asked.label in asked.text:
         raise BadInput(f"column {asked.label!r} is named for text and label; name another for one")
-    out = _target(asked.out) if asked.out else folder / "smaller"
+    out = target(asked.out) if asked.out else folder / "smaller"
     classes = ("negative", "positive") if example else classes_of(asked.model)
     file = write_example(folder) if example else asked.file
     own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
@@ -129,7 +129,7 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     return Request(model, task, out, *about)
 
 
-def _target(out: str) -> Path:
+def target(out: str) -> Path:
     """The folder to write, if it can be written."""
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -60,7 +60,7 @@ def palette(names: Iterable[str]) -> dict[str, tuple]:
 def markers(names: Iterable[str]) -> dict[str, str]:
     """Marker of each strategy, model or task: names that share a colour differ in it."""
     return {
-        name: MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+        name: MARKERS[(place + 2 * (place // len(COLOURS))) % len(MARKERS)]
         for name, place in _places(names).items()
     }
 
