@@ -24,7 +24,6 @@ from lib.errors import BadInput, one_of
 # Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
 # (sentences of the benchmark: 512 takes an eighth less time than 2048, 384 some 5 % less again).
 BATCH_TOKENS = {"cpu": 384, "cuda": 32768}
-DTYPES = (torch.float16, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,6 @@ class Activations:
     notes: Counter
 
 
-def _last_piece(layer: Tensor, batch: Batch) -> Tensor:
-    return layer.index_select(0, batch.last)
-
-
-def _first_piece(layer: Tensor, batch: Batch) -> Tensor:
-    return layer.index_select(0, batch.first)
-
-
 def _mean_of_pieces(layer: Tensor, batch: Batch) -> Tensor:
     count = batch.last - batch.first + 1
     row = torch.arange(len(count), device=layer.device).repeat_interleave(count)
@@ -64,7 +55,11 @@ def _mean_of_pieces(layer: Tensor, batch: Batch) -> Tensor:
     return total.index_add_(0, row, layer[piece]) / count[:, None]
 
 
-POOLING = {"last": _last_piece, "first": _first_piece, "mean": _mean_of_pieces}
+POOLING = {
+    "last": lambda layer, batch: layer.index_select(0, batch.last),
+    "first": lambda layer, batch: layer.index_select(0, batch.first),
+    "mean": _mean_of_pieces,
+}
 
 
 def to_device(batch: Batch, device) -> Batch:
@@ -163,10 +158,8 @@ def extract(
     *,
     level: str,
     layers: Sequence[int] | None = None,
-    device=None,
     batch_tokens: int | None = None,
     pooling: str = "last",
-    dtype: torch.dtype = torch.float32,
     max_length: int | None = None,
     progress: bool = False,
 ) -> Activations:
@@ -183,10 +176,6 @@ def extract(
         like) or its last (XLNet).
     layers, batch_tokens, pooling, progress
         As for :func:`stream`.
-    device
-        Where the forward pass runs; default where the model is.
-    dtype
-        Of the rows kept: float32, or float16 for half the memory.
     max_length
         Tokens of a sequence at most; default the model's limit.
 
@@ -198,14 +187,12 @@ def extract(
     Raises
     ------
     BadInput
-        For an unknown level, pooling, layer or dtype, or a sentence that is empty.
+        For an unknown level, pooling or layer, or a sentence that is empty.
     """
-    one_of("dtype", dtype, DTYPES)
     encoded = batches.encode(model, tokenizer, sentences, level=level, max_length=max_length)
-    model = model.to(device) if device else model
     options = {"layers": layers, "batch_tokens": batch_tokens, "pooling": pooling}
     shape = (len(encoded.owner), len(_checked_layers(model, layers)), model.config.hidden_size)
-    out = torch.empty(shape, dtype=dtype)
+    out = torch.empty(shape)
     for rows, where in stream(model, tokenizer, encoded, progress=progress, **options):
-        out[where] = rows.to("cpu", dtype)
+        out[where] = rows.to("cpu", torch.float32)
     return Activations(out, encoded.owner, encoded.notes)

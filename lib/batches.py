@@ -67,6 +67,8 @@ def check_sentences(sentences: Sequence, level: str) -> None:
     if not len(sentences):
         raise BadInput("no sentences were given; at least one is needed")
     for number, sentence in enumerate(sentences):
+        if not isinstance(sentence, Iterable):
+            raise BadInput(f"sentence {number} is {sentence!r:.80}; a string or a list is needed")
         parts = [sentence] if isinstance(sentence, str) else list(sentence)
         if level == "word" and isinstance(sentence, str):
             raise BadInput(f"sentence {number} is a string; level 'word' takes a list of words")

@@ -8,14 +8,17 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import transformers
 from safetensors import safe_open
+from transformers import AutoConfig, AutoTokenizer
 
 from lib.errors import BadInput
-from lib.model_table import MODELS
+from lib.model_table import CONFIG_FAULTS, MODELS
 
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is needed
@@ -179,3 +182,51 @@ def _sum(file: Path, size: int, changed: int) -> str:
 def stored_bytes(folder: Path) -> int:
     """Bytes of a model's weights on disk: all its safetensors files."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+@contextmanager
+def quiet():
+    """Silence transformers' reports and bars: a new head is meant, not a fault."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(logging.ERROR)
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        transformers.logging.enable_progress_bar()
+
+
+def read_config(folder: Path, **options) -> transformers.PretrainedConfig:
+    """A model's config; one that asks for what would not be computed is refused.
+
+    Raises
+    ------
+    BadInput
+        If ``config.json`` is missing or cannot be read, and for each of
+        :data:`~lib.model_table.CONFIG_FAULTS`.
+    """
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = stored["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder} has no config.json that can be read") from error
+    if kind not in transformers.CONFIG_MAPPING:
+        raise BadInput(f"architecture {kind!r} of {folder} is not known to transformers")
+    for fault, there in CONFIG_FAULTS.items():
+        if there(stored):
+            raise BadInput(f"{folder} {fault}")
+    with refusal(f"config.json of {folder} cannot be used"):
+        return AutoConfig.from_pretrained(folder, local_files_only=True, **options)
+
+
+def read_tokenizer(folder: Path):
+    """A model's tokenizer; a folder without its files is refused, not given an empty one."""
+    found = [pattern for pattern in VOCABULARY if list(folder.glob(pattern))]
+    if not found or found == ["vocab.json"] and not (folder / "merges.txt").exists():
+        raise BadInput(f"{folder} has no tokenizer beside it; save the tokenizer into that folder")
+    about = folder / "tokenizer_config.json"
+    with quiet(), refusal(f"the tokenizer of {folder} cannot be read"):
+        if about.exists() and "auto_map" in json.loads(about.read_text(encoding="utf-8")):
+            raise BadInput(f"{folder} has a tokenizer with code of its own, which is never run")
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)

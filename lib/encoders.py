@@ -6,37 +6,33 @@ of transformers alike. What does not fit its config, or its tokenizer, is refuse
 
 from __future__ import annotations
 
-import json
-import logging
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-import transformers
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
 )
-from transformers.models.auto import modeling_auto
+from transformers.models.auto import modeling_auto as auto
 
 from lib.checkpoints import (  # what is asked of a model's files is asked here too
     FILES,
     SHIPPED,
-    VOCABULARY,
     digest,
     find,
     local,
+    quiet,
+    read_config,
+    read_tokenizer,
     refusal,
     stored_bytes,
     weights_digest,
 )
-from lib.errors import BadInput
-from lib.model_table import CONFIG_FAULTS, FAMILIES, MODELS, Family
+from lib.errors import BadInput, one_of
+from lib.model_table import FAMILIES, MODELS, Family
 
 __all__ = [
     "FILES", "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half",
@@ -53,8 +49,17 @@ PLAIN = {  # of a config: how outputs are returned, and in which pieces they are
     "output_hidden_states": False,
     "chunk_size_feed_forward": 0,
 }
-MASKED = set(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
-CAUSAL = set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+CLASSES = {  # of transformers, and the architectures that they know
+    "model": (AutoModel, auto.MODEL_MAPPING_NAMES),
+    "sentence classifier": (
+        AutoModelForSequenceClassification,
+        auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    ),
+    "masked language model": (AutoModelForMaskedLM, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
+    "causal language model": (AutoModelForCausalLM, auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+}
+MASKED = set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
+CAUSAL = set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
 def title(name: str) -> str:
@@ -92,41 +97,6 @@ def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def read_config(folder: Path, **options) -> transformers.PretrainedConfig:
-    """A model's config; one that asks for what would not be computed is refused.
-
-    Raises
-    ------
-    BadInput
-        If ``config.json`` is missing or cannot be read, and for each of
-        :data:`~lib.model_table.CONFIG_FAULTS`.
-    """
-    try:
-        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = stored["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{folder} has no config.json that can be read") from error
-    if kind not in transformers.CONFIG_MAPPING:
-        raise BadInput(f"architecture {kind!r} of {folder} is not known to transformers")
-    for fault, there in CONFIG_FAULTS.items():
-        if there(stored):
-            raise BadInput(f"{folder} {fault}")
-    with refusal(f"config.json of {folder} cannot be used"):
-        return AutoConfig.from_pretrained(folder, local_files_only=True, **options)
-
-
-def read_tokenizer(folder: Path):
-    """A model's tokenizer; a folder without its files is refused, not given an empty one."""
-    found = [pattern for pattern in VOCABULARY if list(folder.glob(pattern))]
-    if not found or found == ["vocab.json"] and not (folder / "merges.txt").exists():
-        raise BadInput(f"{folder} has no tokenizer beside it; save the tokenizer into that folder")
-    about = folder / "tokenizer_config.json"
-    with quiet(), refusal(f"the tokenizer of {folder} cannot be read"):
-        if about.exists() and "auto_map" in json.loads(about.read_text(encoding="utf-8")):
-            raise BadInput(f"{folder} has a tokenizer with code of its own, which is never run")
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
 def family(model_or_config) -> Family:
     """Entry of :data:`FAMILIES` for a model or config; the default where structure says all."""
     config = getattr(model_or_config, "config", model_or_config)
@@ -159,8 +129,8 @@ def block_list(model) -> torch.nn.ModuleList:
 def causal(config) -> bool:
     """Whether each token of a model sees only those before it."""
     kind = config.model_type
-    decodes = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masks = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    decodes = kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    masks = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return bool(
         getattr(config, "is_decoder", False) if masks else decodes and not family(config).both_ways
     )
@@ -247,25 +217,24 @@ def load(name_or_path: str | Path, *, head: int | str | None = None, device=None
             else _random_twin(kind, config, random_seed)
         )
     _give_padding(tokenizer, model)
+    if isinstance(head, int) and causal(config):  # the head looks for the last token before padding
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model.eval().to(device or default_device()), tokenizer
 
 
 def _class_for(config, head):
     """The class of transformers that reads a model with a head."""
     made = (config.architectures or ["no head"])[0]
-    kind, known = AutoModel, modeling_auto.MODEL_MAPPING_NAMES
-    if isinstance(head, int):
-        kind = AutoModelForSequenceClassification
-        known = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-    elif head is not None and (made in MASKED or made.endswith("ForPreTraining")):
-        kind, known = AutoModelForMaskedLM, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    elif head is not None and made in CAUSAL:
-        kind, known = AutoModelForCausalLM, modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    elif head is not None:
-        raise BadInput(f"the model has no head that predicts words: it is {made}")
+    what = "model" if head is None else "sentence classifier"
+    if isinstance(head, str):
+        one_of("head", head, ("lm",))
+        masked = made in MASKED or made.endswith("ForPreTraining")
+        if not masked and made not in CAUSAL:
+            raise BadInput(f"the model has no head that predicts words: it is {made}")
+        what = "masked language model" if masked else "causal language model"
+    kind, known = CLASSES[what]
     if config.model_type not in known:
-        what = "sentence classifier" if isinstance(head, int) else "model"
-        raise BadInput(f"transformers has no such {what} of architecture {config.model_type!r}")
+        raise BadInput(f"transformers has no {what} of architecture {config.model_type!r}")
     return kind
 
 
@@ -280,48 +249,39 @@ def _read(kind, config, folder: Path, head):
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are in the report
     )
-    missing, prefix = set(report["missing_keys"]), f"{model.base_model_prefix}."
+    prefix, made = f"{model.base_model_prefix}.", (config.architectures or [""])[0]
     body = {name for name, _ in model.base_model.named_parameters()}
-    made = (config.architectures or [""])[0]
+    missing = {name.removeprefix(prefix) for name in report["missing_keys"]}
+    other = {name.removeprefix(prefix) for name, *_ in report["mismatched_keys"]}
     if isinstance(head, int) and not made.endswith("ForSequenceClassification"):
-        missing = {name for name in missing if name.removeprefix(prefix) in body}
+        missing, other = missing & body, other & body  # the head is new
     pooler = {name for name in body if name.startswith("pooler.")}
-    if {name.removeprefix(prefix) for name in missing} == pooler:
+    if missing == pooler and not made.endswith("ForSequenceClassification"):
         missing = set()  # checkpoints of language models have none
-        if head is None:
+        if head is None and pooler:
             model.pooler = None
     parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
-    strange = {
-        name
-        for name in report["unexpected_keys"]
-        if name.removeprefix(prefix).split(".")[0] in parts
-    }
+    extra = {name.removeprefix(prefix) for name in report["unexpected_keys"]}
+    extra = {name for name in extra if name.split(".")[0] in parts}
     for what, names in (
         ("lack", missing),
-        ("have another shape than the config says in", {n for n, *_ in report["mismatched_keys"]}),
-        ("hold, and the config does not,", strange),
+        ("have another shape than the config says in", other),
+        ("hold, and the config does not,", extra),
     ):
         if names:
-            raise BadInput(f"the weights in {folder} {what} {_shown(names)}")
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise BadInput(f"the weights in {folder} {what} {min(names)!r}{more}")
     return model
-
-
-def _shown(names: set[str]) -> str:
-    first, *more = sorted(names)
-    return f"{first!r} and {len(more)} more" if more else repr(first)
 
 
 def _give_padding(tokenizer, model) -> None:
     """Where a tokenizer has no padding token that the model knows, another stands in, said."""
     known = model.get_input_embeddings().weight.shape[0]
-    number = tokenizer.pad_token_id
-    if number is None or number >= known:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= known:
         spare = (tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id, 0)
         number = next(i for i in spare if i is not None and i < known)
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(number)
         warnings.warn(f"no padding token; {tokenizer.pad_token!r} stands in", stacklevel=3)
-    if model.config.get_text_config().pad_token_id is None:
-        model.config.get_text_config().pad_token_id = number
 
 
 def _random_twin(kind, config, seed: int):
@@ -329,19 +289,6 @@ def _random_twin(kind, config, seed: int):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind.from_config(config, dtype=torch.float32)
-
-
-@contextmanager
-def quiet():
-    """Silence transformers' reports and bars: a new head is meant, not a fault."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity(logging.ERROR)
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        transformers.logging.enable_progress_bar()
 
 
 def describe() -> list[dict[str, str]]:

@@ -208,7 +208,7 @@ def test_sentences_and_their_classes_do_not_depend_on_the_batch(folders, name):
 
 
 def test_a_classifier_that_transformers_does_not_have_is_refused(folders):
-    with pytest.raises(BadInput, match="no such sentence classifier of architecture 'cohere2'"):
+    with pytest.raises(BadInput, match="no sentence classifier of architecture 'cohere2'"):
         encoders.load(folders("cohere2"), head=3, device="cpu")
 
 

@@ -272,6 +272,28 @@ def test_a_classifier_without_its_head_is_refused_and_not_given_a_random_one(cla
         encoders.load(headless, head=3, device="cpu")
 
 
+def test_a_classifier_without_its_pooler_is_refused_too(classifier, tmp_path):
+    without_it = without(classifier, tmp_path / "without", "pooler")
+    with pytest.raises(BadInput, match="lack 'pooler.dense.bias' and 1 more"):
+        encoders.load(without_it, head=3, device="cpu")
+
+
+def test_a_head_for_another_task_is_replaced_by_a_new_one(family_folders, tmp_path):
+    """A tagger's head bears the name of a classifier's; its shape does not stand in the way."""
+    tagger = transformers.BertForTokenClassification.from_pretrained(
+        family_folders["bert"], num_labels=7
+    )
+    tagger.save_pretrained(tmp_path / "tagger")
+    shutil.copy(family_folders["bert"] / "tokenizer.json", tmp_path / "tagger")
+    model, _ = encoders.load(tmp_path / "tagger", head=2, device="cpu")
+    assert model.classifier.weight.shape == (2, 24)
+
+
+def test_an_unknown_head_is_refused(family_folders):
+    with pytest.raises(BadInput, match="head 'ml' is not known; valid: lm"):
+        encoders.load(family_folders["bert"], head="ml", device="cpu")
+
+
 def test_what_is_read_is_what_lies_there(classifier, family_folders, tmp_path):
     """Heads of another task are left aside; shards, and a model of words, are read exactly."""
     stored = load_file(classifier / "model.safetensors")
