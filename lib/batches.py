@@ -29,11 +29,10 @@ LEVELS = ("word", "sentence")
 class Encoded:
     """Sentences as token ids: one entry per sequence, rows located inside it.
 
-    ``ids`` and ``types`` hold one list per sequence; ``first`` and ``last`` one array per sequence
-    with the position of the first and last piece of each of its rows; ``start`` the number, in the
-    order given, of a sequence's first row; ``owner`` (N,) the sentence of each row. ``notes``
-    counts what had to be done to fit: ``windows`` (sentences longer than the model's limit,
-    continued in a further sequence), ``cut`` (sentences or single words that lost pieces),
+    Per sequence: ``ids`` and ``types`` lists, ``first`` and ``last`` arrays with the position of
+    the first and last piece of each row, ``start`` the number of its first row in the order given;
+    ``owner`` (N,) is the sentence of each row. ``notes`` counts ``windows`` (sentences beyond the
+    model's limit, continued in a further sequence), ``cut`` (sentences or words that lost pieces),
     ``unknown`` (words without a piece, read as the unknown token), ``shared`` (words that have a
     piece in common with the next).
     """
@@ -49,10 +48,9 @@ class Encoded:
 
 @dataclass
 class Batch:
-    """One padded batch: model inputs of shape (B, T) and where its rows are read.
+    """One padded batch: model inputs (B, T), and where its n rows are read and belong.
 
-    ``first`` and ``last`` (n,) index the flattened (B * T) tokens; ``where`` (n,) is the number of
-    each row in the order of the sentences given.
+    ``first`` and ``last`` index the flattened (B * T) tokens; ``where`` the sentences as given.
     """
 
     inputs: dict[str, Tensor]
@@ -134,7 +132,10 @@ def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
     again = [number for number, (*_, last) in enumerate(aligned) if (last < 0).any()]
     for number in again:
         for word in np.flatnonzero(aligned[number][3] < 0):
-            sentences[number][word] = _unknown(tokenizer, sentences[number][word])
+            if tokenizer.unk_token is None:
+                lost = sentences[number][word]
+                raise BadInput(f"the tokenizer has no piece for {lost!r}, and no unknown token")
+            sentences[number][word] = tokenizer.unk_token
             notes["unknown"] += 1
     for number, entry in zip(again, _align(tokenizer, [sentences[i] for i in again]), strict=True):
         aligned[number] = entry
@@ -152,12 +153,6 @@ def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
         row += len(words)
     encoded.notes = +notes
     return encoded
-
-
-def _unknown(tokenizer, word: str) -> str:
-    if tokenizer.unk_token is None:
-        raise BadInput(f"the tokenizer has no piece for word {word!r}, and no unknown token")
-    return tokenizer.unk_token
 
 
 def _fit(tokenizer, words, entry, limit: int, notes: Counter):
@@ -225,14 +220,10 @@ def encode(model, tokenizer, sentences, *, level: str, max_length: int | None = 
 
     Parameters
     ----------
-    model
-        Its config says the limit, and which token stands for a sentence.
-    tokenizer
-        A fast tokenizer (pieces are aligned with words by their place in the text).
+    model, tokenizer
+        From :func:`lib.encoders.load`. Words need a fast tokenizer, which tells where pieces lie.
     sentences
         Lists of words (``level="word"``), strings or pairs of strings (``level="sentence"``).
-    level
-        ``word`` or ``sentence``.
     max_length
         Tokens of a sequence at most, special ones counted; default the model's limit.
 
@@ -245,8 +236,7 @@ def encode(model, tokenizer, sentences, *, level: str, max_length: int | None = 
     Raises
     ------
     BadInput
-        For sentences of another form, a tokenizer that is not fast (words), and tokens or types of
-        tokens that the model has no embedding for.
+        For sentences of another form, and tokens or their types without an embedding.
     """
     check_sentences(sentences, level)
     limit = min(max_length or max_tokens(model, tokenizer), max_tokens(model, tokenizer))

@@ -222,7 +222,7 @@ def test_without_a_padding_token_another_stands_in_and_changes_nothing(family_fo
 def test_a_word_that_vanishes_without_an_unknown_token_is_refused(bert):
     model, tokenizer = bert
     bare = rewrapped(tokenizer, pad_token="[PAD]")
-    with pytest.raises(BadInput, match="no piece for word .*, and no unknown token"):
+    with pytest.raises(BadInput, match="no piece for .*, and no unknown token"):
         activations.extract(model, bare, [["a", "\u200b"]], level="word")
 
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from lib import BadInput, activations, dropping, encoders, finetune, pretraining
 
 BLOCKS = 4
-CUTS = [(1, 2, 3), (0, 2, 3), (0, 1, 2), (0, 3), (2,)]
+CUTS = [(1, 2, 3), (0, 2, 3), (0,)]
 SHAPE = {  # by the names that every config understands, where it has such an entry
     "hidden_size": 32,
     "num_hidden_layers": BLOCKS,
@@ -147,19 +147,18 @@ def test_a_cut_is_the_model_that_skips_the_other_blocks(folders, name):
 def test_a_cut_saved_and_read_again_is_the_same(folders, name, tmp_path):
     whole, tokenizer = encoders.load(folders(name), head="lm", device="cpu")
     ids = torch.randint(5, 300, (2, 20), generator=torch.Generator().manual_seed(1))
-    for keep in ((0,), (0, 2, 3), (0, 1, 3)):
-        model = dropping.drop_blocks(copy.deepcopy(whole), keep)
-        folder = dropping.save(model, tokenizer, tmp_path / "".join(map(str, keep)))
-        again, _ = encoders.load(folder, head="lm", device="cpu")
-        assert encoders.blocks(folder) == len(keep)
-        assert torch.equal(said(again, ids)[0], said(model, ids)[0])
+    model = dropping.drop_blocks(whole, (0, 2))
+    folder = dropping.save(model, tokenizer, tmp_path / "cut")
+    again, _ = encoders.load(folder, head="lm", device="cpu")
+    assert encoders.blocks(folder) == 2
+    assert torch.equal(said(again, ids)[0], said(model, ids)[0])
 
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_cut_says_the_same_with_a_cache(folders, name):
     whole, _ = encoders.load(folders(name), head="lm", device="cpu")
     ids = torch.randint(5, 300, (2, 20), generator=torch.Generator().manual_seed(1))
-    for keep in ((3,), (1, 2), (0, 2, 3)):
+    for keep in ((3,), (0, 2)):
         model = dropping.drop_blocks(copy.deepcopy(whole), keep)
         begun = said(model, ids[:, :12], use_cache=True)
         assert {len(keep)} == {len(begun.past_key_values)}
@@ -167,12 +166,11 @@ def test_a_cut_says_the_same_with_a_cache(folders, name):
         torch.testing.assert_close(rest[0], said(model, ids)[0][:, 12:], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_vectors_are_those_of_plain_transformers_whatever_the_batches(folders, name, side):
+def test_vectors_are_those_of_plain_transformers_whatever_the_batches(folders, name):
     model, tokenizer = encoders.load(folders(name), device="cpu")
     plain = transformers.AutoModel.from_pretrained(folders(name))
-    tokenizer.padding_side = side
+    tokenizer.padding_side = "left"
     words = [words for words in SENTENCES if len(words) < 10]
     got = activations.extract(
         model, tokenizer, words, level="word", batch_tokens=999, max_length=60
