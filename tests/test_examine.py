@@ -91,4 +91,4 @@ def test_the_page_examines_a_decoder_on_a_text_file_and_saves_a_cut(tmp_path, mo
     given |= {"beside": given["model"], "out": str(tmp_path / "small"), "max_examples": 10}
     book.execute(planted.NOTEBOOKS / f"{PAGE}.ipynb", tmp_path / "out.ipynb", given)
     saved = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
-    assert encoders.n_blocks(saved) == 1  # of three, one and two are dropped
+    assert encoders.n_blocks(saved) == 2  # of three, a third is dropped

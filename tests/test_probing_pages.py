@@ -91,6 +91,10 @@ def page_05(first, tasks=("pos", "chunk", "sem"), seeds=(0, 1, 2), **changes):
         for seed in seeds
         for penalty in PENALTIES
     )
+    return page_05_of(filled)
+
+
+def page_05_of(filled):
     rows = [r | {"top": r["first"], "bottom": r["last"]} for r in filled.to_dict("records")]
     chosen = asked("ranking_penalties", penalties=list(PENALTIES))
     old = pd.DataFrame(rows).drop(columns="penalty").drop_duplicates(["task", "seed"])
@@ -185,3 +189,16 @@ def test_the_layout_has_a_row_per_stage_and_a_column_per_task():
     assert stages == ["oracle", "layer selector", "clustering", "feature selection"]
     assert both.shape == (8, 3)
     assert both.loc[("feature selection", "neurons")].tolist()[0].startswith("10")
+
+
+def test_a_task_whose_seeds_are_not_finished_is_drawn_and_not_counted():
+    good, weak = [0.5, 0.9, 0.9, 0.9, 0.9], [0.3, 0.4, 0.5, 0.6, 0.7]
+    runs = [
+        ranking(task, seed, penalty, first=good if penalty == 1e-3 else weak)
+        for task, seed, penalty in itertools.product(("pos", "chunk", "sem"), (0, 1, 2), PENALTIES)
+        if (task, seed, penalty) != ("sem", 2, 1e-3)
+    ]
+    found = page_05_of(pd.DataFrame(runs))
+    assert found["judged"]["verdict"] == "too little data"  # two tasks are left
+    assert set(found["usable"]["task"]) == {"pos", "chunk"}
+    assert found["best"].tolist() == [1e-3] * 3 and set(found["tried"]["task"]) > {"pos", "chunk"}
