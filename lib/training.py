@@ -1,8 +1,7 @@
 """The loop that trains: the papers' recipe as data, its updates at a fraction of the cost.
 
-A batch is padded to the longest of sentences of like length, where the released loop pads all to
-128 tokens. Draws follow from the seed and the number of the update, so a stopped training goes on
-to the same weights. Memory: 16 bytes a parameter, and the activations of one batch.
+A batch is padded to its longest sentence (the released loop: to 128 tokens). Draws follow from seed
+and update, so a stopped training goes on to the same weights. Memory: 16 bytes a parameter.
 """
 
 from __future__ import annotations
