@@ -101,8 +101,7 @@ def _layers(model, batch: Batch) -> list[Tensor]:
     left: list[Tensor] = []
 
     def keep(_, __, output):
-        found = output if isinstance(output, Tensor) else output[0]
-        left[:] = [found.transpose(0, 1) if model.config.model_type == "xlnet" else found]
+        left[:] = [output if isinstance(output, Tensor) else output[0]]
 
     if encoders.family(model).shared:
         return list(activations.states(model, batch))
@@ -192,6 +191,21 @@ def block_similarity(
     """
     found = measure(model, tokenizer, encoded, (token,), **options)[token]
     return (found.centred if centred else found.cosine).diagonal(1)
+
+
+NEEDS = {  # of the strategies that measure: by which tokens, and what of their likeness
+    "contribution": ("rows", lambda found: found.cosine.diagonal(1)),
+    "influence": ("all", lambda found: found.cosine.diagonal(1)),
+    "angular": ("last", lambda found: found.angle),
+}
+
+
+def needed(model, tokenizer, encoded: batches.Encoded, strategies, **options) -> dict[str, list]:
+    """What :func:`lib.strategies.blocks_to_keep` needs, by strategy, from one pass; often none."""
+    asked = {name: NEEDS[name] for name in strategies if name in NEEDS}
+    kinds = {kind for kind, _ in asked.values()}
+    found = measure(model, tokenizer, encoded, kinds, **options) if asked else {}
+    return {name: read(found[kind]).tolist() for name, (kind, read) in asked.items()}
 
 
 def angular_distance(

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib import cost, dropping, encoders, finetune, pretraining, training
+from lib import cost, criteria, dropping, encoders, finetune, pretraining, training
 from lib.errors import BadInput
 from lib.given import Request
 
@@ -64,7 +64,7 @@ def auto_class(request: Request, model) -> str:
     return f"AutoModelFor{words if request.head == 'lm' else 'SequenceClassification'}"
 
 
-def cuts(strategies: Sequence[str], n_blocks: int, similarity=None) -> dict[tuple, list[str]]:
+def cuts(strategies: Sequence[str], n_blocks: int, measured=None) -> dict[tuple, list[str]]:
     """Every set of blocks kept, with the strategies that keep just these; the whole model first.
 
     Examples
@@ -76,6 +76,7 @@ def cuts(strategies: Sequence[str], n_blocks: int, similarity=None) -> dict[tupl
     for k in range(1, n_blocks):
         for name in strategies:
             if k <= dropping.most_dropped(name, n_blocks):
+                similarity = (measured or {}).get(name)
                 keep = dropping.blocks_to_keep(name, n_blocks, k, similarity=similarity)
                 found.setdefault(tuple(keep), []).append(name)
     return found
@@ -84,8 +85,8 @@ def cuts(strategies: Sequence[str], n_blocks: int, similarity=None) -> dict[tupl
 def screen(request: Request, model, tokenizer) -> pd.DataFrame:
     """Score every cut on dev as it is, without training.
 
-    Cost: a forward pass over dev for every different set of blocks, and one over train where
-    *contribution* is asked for; no memory beyond the model's.
+    Cost: a forward pass over dev for every different set of blocks, and one over train where a
+    strategy measures, such as *contribution*; no memory beyond the model's.
 
     Returns
     -------
@@ -93,12 +94,12 @@ def screen(request: Request, model, tokenizer) -> pd.DataFrame:
         Columns ``k``, ``strategy``, ``keep``, ``score``; the whole model first, then a row per
         strategy, also where two keep the same blocks.
     """
-    total, similarity, rows = dropping.n_blocks(model), None, []
-    if "contribution" in request.strategies:
+    total, measured, rows = dropping.n_blocks(model), None, []
+    if set(criteria.NEEDS) & set(request.strategies):
         length = request.recipe.max_length
         encoded = finetune.encode(model, tokenizer, request.task.train, length)
-        similarity = dropping.block_similarity(model, tokenizer, encoded, progress=True).tolist()
-    found = cuts(request.strategies, total, similarity)
+        measured = criteria.needed(model, tokenizer, encoded, request.strategies, progress=True)
+    found = cuts(request.strategies, total, measured)
     for keep, names in tqdm(found.items(), unit="cut", leave=False):
         reached = score(request, dropping.smaller(model, keep), tokenizer, "dev")
         rows += [(total - len(keep), name, keep, reached) for name in names]

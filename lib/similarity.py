@@ -1,8 +1,7 @@
 """One streaming pass over activations: CKA between layers, clusters of correlated neurons.
 
-Both are read from the scatter matrix of the same table, whose rows are words or sentences and whose
-columns are neurons, layer after layer. So the table itself is never kept.
-Memory: D x D doubles, whatever the number of rows (BERT-base: 9,984 columns, 0.8 GB).
+Both are read from the scatter matrix of one table of words or sentences by neurons, layer after
+layer, which is never kept. Memory: D x D doubles (BERT-base: 9,984 columns, 0.8 GB).
 """
 
 from __future__ import annotations

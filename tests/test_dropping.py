@@ -224,6 +224,18 @@ def test_all_criteria_come_from_one_pass(family_model, monkeypatch):
         assert value == pytest.approx(float(cross**2 / own / other), abs=1e-4)
 
 
+def test_each_strategy_gets_what_it_goes_by(family_model):
+    model, tokenizer = family_model
+    encoded = batches.encode(model, tokenizer, [text.split() for text in TEXT], level="word")
+    found = criteria.needed(model, tokenizer, encoded, dropping.STRATEGIES)
+    assert set(found) == set(strategies.MEASURED)
+    for name in dropping.STRATEGIES:
+        assert len(dropping.blocks_to_keep(name, 3, 1, similarity=found.get(name))) == 2
+    wanted = dropping.block_similarity(model, tokenizer, encoded, token="all").tolist()
+    assert found["influence"] == pytest.approx(wanted)
+    assert criteria.needed(model, tokenizer, None, ["top", "even"]) == {}
+
+
 def test_a_neuron_that_is_large_for_every_token_hides_what_blocks_do_unless_it_is_centred():
     rows = torch.randn(200, 2, 32, generator=torch.Generator().manual_seed(0))
     rows[:, :, 0] += 100

@@ -353,7 +353,7 @@ def test_each_set_of_blocks_is_scored_once_and_every_strategy_at_every_depth(
     whole, tokenizer = given.load(request)
     before = {name: weight.clone() for name, weight in whole.state_dict().items()}
     found = own.screen(request, whole, tokenizer)
-    for strategy in dropping.STRATEGIES:
+    for strategy in dropping.PAPER_STRATEGIES:
         most = dropping.most_dropped(strategy, 3)
         assert list(found[found["strategy"] == strategy]["k"]) == list(range(1, most + 1))
     assert len(scored) == found["keep"].nunique() < len(found)
