@@ -117,7 +117,7 @@ def test_a_neuron_at_another_step_of_the_ranking_is_noticed():
 
 
 def test_other_batches_are_noticed_by_the_check_of_weights(minilm):
-    task = tuning.load("sst2", 16)
+    task = tuning.load("polarity", 16)
     start, tokenizer = finetune.begin(base.MODEL, task, device="cpu")
     rows = tuning.padded(tokenizer, task, task.train)
     moved = []
@@ -129,7 +129,7 @@ def test_other_batches_are_noticed_by_the_check_of_weights(minilm):
 
 
 def test_trainer_reads_what_the_released_loop_reads_but_the_padding(minilm):
-    task = tuning.load("sst2", 8)
+    task = tuning.load("polarity", 8)
     _, tokenizer = finetune.begin(base.MODEL, task, device="cpu")
     whole = tuning.padded(tokenizer, task, task.train)
     for row, example in enumerate(tuning.examples(tokenizer, task, task.train)):

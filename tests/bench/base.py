@@ -36,7 +36,7 @@ SIZES = {  # how much is measured: for a record, and for a quick try
     "cka_sentences": (800, 30),
     "cka_repeats": (3, 2),
     "cka_checked": (2000, 300),  # rows on which CKA is compared through N x N Gram matrices
-    "tasks": (("sst2", "cola"), ("sst2",)),
+    "tasks": (("sst2", "cola"), ("polarity",)),  # a quick try needs no data root
     "tuned": (512, 16),  # examples of one pass of fine-tuning, and of evaluation
     "tuned_repeats": (3, 1),
     "checked_updates": (4, 2),

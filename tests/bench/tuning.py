@@ -22,7 +22,6 @@ from lib.finetune import RELEASED, Recipe
 from tests.bench import peers
 from tests.bench.base import MODEL, TEXT, Bench, check, difference, rows
 
-TASK = "sst2"  # of what is measured once
 RECIPE = replace(RELEASED, epochs=1)
 EXACT = replace(RECIPE, precision="float32")
 MEMORY_UPDATES = 4
@@ -76,7 +75,7 @@ def released_logits(model, given: dict[str, Tensor], batch: int) -> Tensor:
 
 
 def load(name: str, count: int) -> corpora.Task:
-    """A task from the data root where there is one, else embedded; its parts cut."""
+    """A task, from the data root where there is one; its parts cut."""
     task = corpora.load(name, root=corpora.data_root())
     return replace(task, train=task.train[:count], test=task.test[:count])
 
@@ -229,8 +228,8 @@ def _moved(left, right) -> float:
     return sum((a - b).detach().abs().sum(dtype=torch.float64).item() for a, b in pairs)
 
 
-def _alone(way: str, device: str, count: int) -> dict:
-    task = load(TASK, count)
+def _alone(way: str, device: str, name: str, count: int) -> dict:
+    task = load(name, count)
     model, tokenizer = finetune.begin(MODEL, task, device=device)
     if way == "ours":
         cost.tuning(model, tokenizer, task, RECIPE)
@@ -243,7 +242,8 @@ def _alone(way: str, device: str, count: int) -> dict:
 def _memory(bench: Bench) -> list[dict]:
     """Peak memory of a few updates, each way in a fresh process."""
     bench.say("fine-tuning: memory")
-    given = (str(bench.device), min(bench.sizes.tuned, MEMORY_UPDATES * RECIPE.batch))
+    count = min(bench.sizes.tuned, MEMORY_UPDATES * RECIPE.batch)
+    given = (str(bench.device), bench.sizes.tasks[0], count)
     ways = ("ours", "released loop")
     return [{"case": "fine-tuning", "way": way} | cost.alone(_alone, way, *given) for way in ways]
 
