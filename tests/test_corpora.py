@@ -367,7 +367,7 @@ def recorded():
     for file in RECORDS.rglob("*.provenance.jsonl"):
         for line in map(json.loads, file.read_text().splitlines()):
             if line.get("source", "").startswith("data root"):
-                lines.setdefault(line["task"], set()).add(line["data"])
+                lines.setdefault(line["task"], set()).add(line["text"])
     return lines
 
 
@@ -377,7 +377,7 @@ def test_committed_records_are_found_again_by_the_digest_of_their_text():
     found = recorded()
     assert len(found) >= 9
     for name, digests in found.items():
-        assert digests == {corpora.digest(name, root="root")}, name
+        assert digests == {corpora.digest(name, root="root")[:12]}, name
 
 
 # --- a labelled file of the reader's own ----------------------------------------------------------
