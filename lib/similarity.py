@@ -238,7 +238,7 @@ def correlation_clusters(
 ) -> dict[float, np.ndarray]:
     """Clusters of correlated neurons at every threshold, from one linkage.
 
-    Average linkage on the distance 1 - |r|; a threshold joins what merges at that distance or
+    Average linkage on the distance ``1 - |r|``; a threshold joins what merges at that distance or
     below, so a higher one leaves fewer clusters :cite:p:`dalvi2020analyzing`. Gives, by threshold,
     the cluster of each neuron, shape (D,), numbered 1..K. Cost: D^2 time and memory.
 
@@ -287,7 +287,7 @@ def cluster_windows(labels: Sequence[int], widths: Sequence[int]) -> np.ndarray:
 def clusters(moments: Moments, widths: Sequence[int], thresholds: Iterable[float]) -> dict:
     """Count the clusters of correlated neurons at every threshold, their sizes and windows.
 
-    Takes the moments of D neurons, the neurons in each layer, and distances 1 - |r| from 0 to 1.
+    Takes the moments of D neurons, the neurons in each layer, and distances ``1 - |r|`` from 0 to 1.
 
     Returns
     -------
