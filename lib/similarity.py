@@ -287,7 +287,7 @@ def cluster_windows(labels: Sequence[int], widths: Sequence[int]) -> np.ndarray:
 def clusters(moments: Moments, widths: Sequence[int], thresholds: Iterable[float]) -> dict:
     """Count the clusters of correlated neurons at every threshold, their sizes and windows.
 
-    Takes the moments of D neurons, the neurons in each layer, and distances ``1 - |r|`` from 0 to 1.
+    Takes the moments of D neurons, the neurons in each layer, and distances ``1 - |r|``.
 
     Returns
     -------
