@@ -118,6 +118,7 @@ class Settings(BaseModel):
     epochs: Annotated[int, Field(ge=1, le=100)] = 3  # this and the next two: the released recipe
     batch: Annotated[int, Field(ge=1, le=4096)] = 8
     learning_rate: Annotated[float, Field(ge=1e-8, le=1)] = 5e-5
+    precision: Literal["best", "float32", "bfloat16"] = "best"  # of the products of fine-tuning
     student_text: Task = "wikitext2"  # text that a distilled student learns from
     student_epochs: Annotated[int, Field(ge=1, le=100)] = 3
     timed_examples: Rows = 512  # sentences or pairs of one timed pass

@@ -232,6 +232,7 @@ class Training:
             "updates": len(self.plan),
             "examples": len(self.lengths),
             "tokens": int(sum(self.lengths[group].sum() for group in self.plan)),
+            "precision": self.precision,
             "padded_tokens": int(sum(len(g) * self.lengths[g].max() for g in self.plan)),
             "epoch_losses": [float(part.mean()) for part in losses],
             "notes": dict(self.encoded.notes) | pieces,
@@ -310,8 +311,7 @@ def finish(
         left = range(state.done, len(state.plan))
         for _ in tqdm(left, unit="update", disable=not progress, leave=False):
             state.update()
-            seen = watch(state.done) if watch else None
-            state.log += [seen] if seen else []
+            state.log += filter(None, [watch and watch(state.done)])
             if file and time.monotonic() - written > CHECKPOINT_SECONDS:
                 state.save(file)
                 written = time.monotonic()
