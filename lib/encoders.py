@@ -36,7 +36,8 @@ from lib.model_table import FAMILIES, MODELS, Family
 
 __all__ = [
     "FILES", "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half",
-    "causal", "default_device", "describe", "digest", "family", "find", "load", "local",
+    "causal", "default_device", "describe", "digest", "family", "find",
+    "first_position", "load", "local",
     "max_tokens", "n_blocks", "n_parameters", "padded_position", "quiet", "read_config",
     "read_tokenizer", "refusal", "stored_bytes", "summary", "title", "weights_digest",
 ]  # fmt: skip
@@ -133,6 +134,11 @@ def causal(config) -> bool:
     return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not sees_all
 
 
+def without_cache(model) -> dict[str, bool]:
+    """What a forward pass is given so that nothing is kept of it; encoders keep nothing."""
+    return {"use_cache": False} if causal(model.config) else {}
+
+
 def predicts(config) -> str | None:
     """The head of words that a checkpoint was saved with: ``masked``, ``causal``, or None."""
     made = (config.architectures or [""])[0]
@@ -169,9 +175,17 @@ def summary(config) -> str:
 def padded_position(model) -> int | None:
     """Position of padding where a model has one (RoBERTa and others count from the next)."""
     for name, module in model.base_model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+        if name.endswith("position_embeddings") and hasattr(module, "padding_idx"):
             return module.padding_idx
     return None
+
+
+def first_position(model) -> int:
+    """Position of the first token: after padding's, or what the model has stored as its own."""
+    if (padding := padded_position(model)) is not None:
+        return padding + 1
+    stored = (b for n, b in model.base_model.named_buffers() if n.endswith("position_ids"))
+    return next((int(buffer.min()) for buffer in stored), 0)
 
 
 def max_tokens(model, tokenizer) -> int:
