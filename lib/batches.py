@@ -338,6 +338,8 @@ def check_reading(model, tokenizer) -> None:
         beside = base(**given, **plain)[0][0][given["attention_mask"][0].bool()]
         alone = base(torch.tensor([words[:SHORT]], device=model.device), **plain)[0][0]
         model.train(training)
+    if not alone.isfinite().all():
+        raise BadInput(f"the weights of {model.name_or_path} give vectors that are not finite")
     apart = (alone - beside).abs().max().item()
     if not apart <= NEAR * alone.abs().max().item():
         raise BadInput(f"in {kind} the vectors of a sentence depend on the padding beside it")

@@ -43,6 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 UNLIMITED = 1 << 20  # tokens; stands for "no limit" where positions are relative (XLNet)
+TURNING = ("dynamic", "longrope")  # rotary positions that depend on the longest of a batch
 PADDING = {"first": "right", "last": "left"}  # heads read that token by its place
 PLAIN = {  # of a config: how outputs are returned, and in which pieces they are computed
     "return_dict": True,
@@ -190,7 +191,11 @@ def first_position(model) -> int:
 
 def max_tokens(model, tokenizer) -> int:
     """Longest sequence, special tokens counted, that a model and its tokenizer accept."""
-    positions = getattr(model.config, "max_position_embeddings", None)
+    config = model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in TURNING:  # beyond, a longer sequence would turn those beside it
+        positions = rope.get("original_max_position_embeddings") or positions
     if positions is None or positions < 0:
         positions = UNLIMITED
     padding = padded_position(model)

@@ -44,7 +44,7 @@ TOKENIZERS = {"roberta": ("bytes", 320), "xlnet": ("unigram", 120)}
 
 
 def write(make, tokenizer, folder):
-    """Write a small model and its tokenizer, weights of such a size that a difference would show."""
+    """Write a small model, its weights of a size at which differences show, and its tokenizer."""
     torch.manual_seed(0)
     model = make()
     with torch.no_grad():

@@ -239,6 +239,30 @@ def test_a_model_that_needs_more_than_text_is_refused_before_it_reads(tmp_path):
         activations.extract(model, tokenizer, SENTENCES, level="word")
 
 
+def test_a_long_sentence_does_not_turn_those_beside_it(tmp_path):
+    """Positions whose angles depend on the longest of a batch are read where they do not."""
+    scale = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    scale |= {"rope_theta": 10000.0}
+    own = {"rope_parameters": scale, "original_max_position_embeddings": 16}
+    folder = built("phi3", tmp_path / "phi3", **own)
+    model, tokenizer = encoders.load(folder, device="cpu")
+    assert encoders.max_tokens(model, tokenizer) == 16
+    texts = [["boat"] * 3, ["boat", "harbour"] * 12]
+    beside = activations.extract(model, tokenizer, texts, level="word", batch_tokens=999)
+    alone = activations.extract(model, tokenizer, texts[:1], level="word")
+    torch.testing.assert_close(beside.rows[:3], alone.rows, atol=1e-4, rtol=1e-4)
+    assert beside.notes["windows"] == 1
+
+
+def test_weights_that_give_no_numbers_are_refused(folders, tmp_path):
+    model = transformers.AutoModel.from_pretrained(folders("bert"))
+    model.encoder.layer[1].output.dense.bias.data[3] = torch.nan
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(folders("bert")).save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="give vectors that are not finite"):
+        activations.extract(*encoders.load(tmp_path, device="cpu"), SENTENCES, level="word")
+
+
 NO_TEXT = {
     "clip": r"no model of text alone, but 'clip' \(it has text_config, vision_config\)",
     "gemma3": "no model of text alone, but 'gemma3'",
@@ -274,7 +298,7 @@ def test_who_sees_whom_is_read_from_the_config():
 
 
 def test_a_head_of_words_that_cannot_be_meant_is_refused(folders, tmp_path):
-    """A discriminator predicts no words, BERT as a decoder sees the next word without is_decoder."""
+    """A discriminator predicts no words; without is_decoder BERT sees the next one."""
     electra = transformers.AutoConfig.from_pretrained(folders("electra"))
     transformers.ElectraForPreTraining(electra).save_pretrained(tmp_path / "electra")
     bert = transformers.AutoConfig.from_pretrained(folders("bert"))
