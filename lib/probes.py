@@ -11,7 +11,8 @@ picked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.segments import Layout, Table, first_weights, forward, layout, train, unpacked
+from lib.segments import Layout, Parts, Table, first_weights, forward, layout, train, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
 PART = 512  # rows of a chunk whose squares are summed
@@ -39,10 +40,6 @@ class Protocol:
     learning_rate: float = 1e-3
     l1: float = 1e-5
     l2: float = 1e-5
-
-    def penalised(self, penalty: float) -> Protocol:
-        """The same with another number for both penalties."""
-        return replace(self, l1=penalty, l2=penalty)
 
 
 PROTOCOLS = {
@@ -169,7 +166,7 @@ def fit_probes(
     judge = None
     if dev and protocol.best:
         held = (dev[0].to(prepared)[:, where.columns] - scaling[0]) / scaling[1]
-        judge = _judge(held, _numbered(dev[1], classes), where, metric)
+        judge = partial(_judge, held, _numbered(dev[1], classes), where, metric)
     flat = first_weights(where, sets, seeds).to(rows.device)
     table = Table(prepared, _target(labels, classes, rows.device), *scaling)
     flat, epoch = train(table, where, flat, protocol, judge=judge, order=order)
@@ -188,7 +185,8 @@ def _checked_rows(rows: Tensor, labels: Sequence) -> int:
 
 
 def _checked_sets(columns: Sequence | None, width: int) -> list[np.ndarray]:
-    sets = [np.arange(width)] if columns is None else [np.asarray(c, dtype=int) for c in columns]
+    columns = [range(width)] if columns is None else columns
+    sets = [np.array(chosen, dtype=int) for chosen in columns]
     for number, chosen in enumerate(sets):
         if not len(chosen) or len(np.unique(chosen)) < len(chosen):
             raise BadInput(f"set {number} of columns is empty or names one twice")
@@ -263,11 +261,8 @@ def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarr
     )
 
 
-def _judge(held: Tensor, gold: np.ndarray, where: Layout, metric: str | None):
-    """Function from the flat vector to the score of every probe on held-out rows."""
-
-    def judge(flat: Tensor) -> np.ndarray:
-        answers = _answers(forward(held, where, where.parts(flat)), gold.dtype.kind == "i")
-        return _scores(answers, gold, metric)
-
-    return judge
+def _judge(
+    held: Tensor, gold: np.ndarray, where: Layout, metric: str | None, parts: Parts
+) -> np.ndarray:
+    """Score of every probe on held-out rows, from the views of the weights."""
+    return _scores(_answers(forward(held, where, parts), gold.dtype.kind == "i"), gold, metric)

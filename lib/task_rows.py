@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from safetensors.torch import load_model, save_model
@@ -81,23 +81,8 @@ class Rows:
         return self.task.kind == "tagging"
 
 
-class Reading(NamedTuple):
-    """Everything that rows depend on."""
-
-    model: str
-    task: str
-    weights: str
-    files: str
-    text: str
-    data: str
-    max_words: int
-    max_examples: int
-    epochs: int
-    batch: int
-    learning_rate: float
-    protocol: str
-    order: str
-    pooling: str
+# Everything that rows depend on.
+Reading = namedtuple("Reading", ("model", "task", "weights", "files", "text", "data", *READS))
 
 
 def rows(model: str, task: str, settings: Settings, weights: str = "trained") -> Rows:
@@ -131,8 +116,8 @@ def _rows(asked: Reading) -> Rows:
         texts, given = zip(*getattr(task, part), strict=True)
         found = activations.extract(model, tokenizer, list(texts), progress=True, **options)
         table[part] = found.rows.flatten(1).to(encoders.default_device())
-        labels[part] = [tag for tags in given for tag in tags] if by_word else list(given)
-        words[part] = [word.lower() for line in texts for word in line] if by_word else []
+        labels[part] = list(chain(*given) if by_word else given)
+        words[part] = [word.lower() for word in chain(*texts)] if by_word else []
         notes += found.notes
     floor = word_majority(task.train, task.test) if by_word else corpora.constant(task)
     return Rows(task, table, labels, words, activations.n_layers(model), own, floor, notes)
@@ -140,11 +125,11 @@ def _rows(asked: Reading) -> Rows:
 
 def _cut(task: corpora.Task, asked: Reading) -> corpora.Task:
     """A task of words, each part cut to some rows; training sentences are drawn."""
-    train = task.train
+    parts = {part: getattr(task, part) for part in PARTS}
     if asked.order == "shuffled":
-        train = [train[i] for i in np.random.default_rng(DRAWN).permutation(len(train))]
-    parts = (_fitting(task, items, asked.max_words) for items in (train, task.dev, task.test))
-    return replace(task, **dict(zip(PARTS, parts, strict=True)))
+        drawn = np.random.default_rng(DRAWN).permutation(len(task.train))
+        parts["train"] = [task.train[i] for i in drawn]
+    return replace(task, **{p: _fitting(task, it, asked.max_words) for p, it in parts.items()})
 
 
 def _fitting(task: corpora.Task, items: list, most: int) -> list:

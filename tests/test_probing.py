@@ -116,7 +116,8 @@ def test_draws_differ_by_seed_and_penalty_and_are_repeated():
 
 def test_a_larger_penalty_makes_weights_smaller():
     data, given = planted(), dataclasses.replace(PROTOCOLS["corrected"], best=False)
-    probes = [probing.fit(data, given.penalised(p), 0)[0] for p in (1e-5, 1e-2, 0.1)]
+    asked_for = [dataclasses.replace(given, l1=p, l2=p) for p in (1e-5, 1e-2, 0.1)]
+    probes = [probing.fit(data, protocol, 0)[0] for protocol in asked_for]
     noise = [float(found.weights[..., : PLANTED * H].abs().sum()) for found in probes]
     assert noise[0] > 2 * noise[1] and noise[0] > 2 * noise[2]
 
