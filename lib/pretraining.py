@@ -41,8 +41,8 @@ from lib.batches import Batch, Encoded, batches
 from lib.errors import BadInput, one_of, within
 from lib.training import Recipe, Training, finish, products
 
-EMBEDDED = "topics"  # stands for the help pages that come with Python
-PYTHON = "the help pages that come with Python; PSF licence"
+EMBEDDED = "editorials"  # stands for the sentences that set-up fetches
+SENTENCES = "newspaper editorials (Hutto and Gilbert 2014); MIT licence"
 LENGTH = 64  # tokens of a row
 HELD = 512 * LENGTH  # tokens held out, on which progress is measured
 TOLD = 100_000  # paragraphs at most that a tokenizer is trained on
@@ -61,7 +61,8 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     Parameters
     ----------
     corpus
-        A file ``.txt`` or ``.txt.xz``, one paragraph a line, a folder of such files, or ``topics``.
+        A file ``.txt`` or ``.txt.xz``, one paragraph a line, a folder of such files, or
+        ``editorials``, real sentences that set-up fetches (:mod:`lib.archive`).
 
     Raises
     ------
@@ -77,7 +78,7 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     if not files:
         raise BadInput(
             f"corpus {str(place)!r} is no file {' or '.join(SUFFIXES)} and no folder that holds "
-            f"one; {EMBEDDED} stands for the text that comes with Python"
+            f"one; {EMBEDDED} stands for the sentences that set-up fetches"
         )
     while files:
         taken = [list(islice(lines, STRETCH)) for lines in files]
@@ -614,7 +615,7 @@ class Plan:
     @property
     def told(self) -> str | None:
         """What the text is, in words."""
-        return self.source or (PYTHON if self.corpus == EMBEDDED else None)
+        return self.source or (SENTENCES if self.corpus == EMBEDDED else None)
 
     @property
     def recipe(self) -> Recipe:
