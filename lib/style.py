@@ -146,7 +146,7 @@ def averaged(found: pd.DataFrame, cuts: dict[str, int] | None = None) -> pd.Data
     rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
     if cuts is None:
         return rows
-    return rows[rows.groupby(WHOLE)["k"].transform("size") >= rows["model"].map(cuts)]
+    return rows[rows.groupby(WHOLE)["k"].transform("size") >= rows["model"].map(cuts).astype(int)]
 
 
 def sampling_error(score: float, n: int) -> float:
