@@ -146,16 +146,18 @@ def losses(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def averaged(found: pd.DataFrame, cuts: int | None = None) -> pd.DataFrame:
+def averaged(found: pd.DataFrame, cuts: dict[str, int] | None = None) -> pd.DataFrame:
     """The rows that averages over tasks are made of.
 
     Tasks that the whole model learned, of the papers' averages where there are any of them; with
-    ``cuts`` only models, tasks and seeds for which so many runs are finished, so that all
-    strategies are compared on the same runs.
+    ``cuts``, a number for each model, only tasks and seeds for which so many runs are finished, so
+    that all strategies are compared on the same runs.
     """
     rows = found[found["learned"]]
     rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
-    return rows if cuts is None else rows[rows.groupby(WHOLE)["k"].transform("size") >= cuts]
+    if cuts is None:
+        return rows
+    return rows[rows.groupby(WHOLE)["k"].transform("size") >= rows["model"].map(cuts).astype(int)]
 
 
 def sampling_error(score: float, n: int) -> float:

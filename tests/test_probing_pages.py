@@ -31,7 +31,9 @@ def ran(page, *tags, **frames):
 # ---- page 04 ------------------------------------------------------------------------------------
 
 
-def layer_run(task="pos", weights="trained", seed=0, *, scores=(0.5, 0.895, 0.9, 0.9), floor=0.5):
+def layer_run(
+    task="pos", weights="trained", seed=0, *, scores=(0.5, 0.895, 0.9, 0.9), floor=0.5, tested=100
+):
     alone = both([0.5, 0.89, 0.8, 0.7])
     low = {"alone": both([0.6] * 4), "together": both([0.6] * 4)}
     return {
@@ -39,7 +41,7 @@ def layer_run(task="pos", weights="trained", seed=0, *, scores=(0.5, 0.895, 0.9,
         "alone": alone, "together": both(scores), "control": low if task == "pos" else None,
         "oracle": {"official": {"test": 0.88}, "corrected": {"test": scores[-1]}},
         "floor": floor, "own": None, "layers": 4, "level": "word" if task == "pos" else "sentence",
-        "rows": {"train": 100, "dev": 100, "test": 100}, "classes": 3, "missing": [],
+        "rows": {"train": 100, "dev": 100, "test": tested}, "classes": 3, "missing": [],
     }  # fmt: skip
 
 
@@ -64,6 +66,17 @@ def test_a_task_that_is_hardly_above_the_floor_is_not_learned():
         "mrpc": False,
         "sst2": True,
     }
+
+
+def test_every_task_has_the_sampling_error_of_its_own_test_part():
+    """The tasks stand in the order of the page, here not the alphabet's."""
+    runs = [
+        layer_run(task, weights, tested=tested)
+        for task, tested in (("pos", 900), ("mrpc", 100), ("sst2", 3600))
+        for weights in ("trained", "random")
+    ]
+    found = page_04(*runs)["yardsticks"]["sampling error"].droplevel("model")
+    assert found.to_dict() == pytest.approx({"pos": 1, "mrpc": 3, "sst2": 0.5})
 
 
 def test_selectivity_is_accuracy_less_control_on_tagging_tasks_alone():
