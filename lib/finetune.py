@@ -70,7 +70,7 @@ def begin(
     device = torch.device(device or encoders.default_device())
     with repeatable(device):
         torch.manual_seed(seed)
-        learner, tokenizer = encoders.load(model, head=outputs(task), device=device)
+        learner, tokenizer = encoders.load(model, head=tuple(task.labels), device=device)
     return _cut(learner, keep, recipe), tokenizer
 
 

@@ -20,7 +20,6 @@ from lib import corpora, dropping, encoders, finetune, labelled, pretraining, re
 from lib.errors import BadInput
 from lib.finetune import RELEASED, Recipe
 
-HEAD = "ForSequenceClassification"
 LEAST = 50  # different paragraphs of a plain text, so that each part has ten
 EXAMPLE = "all-minilm-l6-v2", "polarity"  # encoder and sentences of the example
 EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)  # its cuts: the released rate
@@ -168,12 +167,10 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     config = encoders.read_config(folder)
     encoders.read_tokenizer(folder)
     made, kind = (config.architectures or ["no head"])[0], config.problem_type
-    words = made in encoders.CAUSAL | encoders.MASKED
-    names = [] if words else [config.id2label.get(number) for number in range(config.num_labels)]
+    saved = encoders.saved_head(config)
+    names = saved if isinstance(saved, tuple) else ()
     faults = {
-        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": (
-            not words and not made.endswith(HEAD)
-        ),
+        f"is {made}; a sentence classifier, or one that predicts words, is needed": (saved is None),
         "shares one block among all layers, so dropping blocks does not make it smaller": (
             encoders.family(config).shared
         ),
@@ -189,7 +186,7 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     for fault, there in faults.items():
         if there:
             raise BadInput(f"model {model!r} {fault}")
-    return None if words else tuple(names) if len(names) > 1 else ()
+    return None if saved == "lm" else names if len(names) > 1 else ()
 
 
 # ---- the example, for readers who have no model at hand ---------------------------------------
@@ -213,11 +210,8 @@ def write_example(folder: Path) -> Path:
 def load(request: Request):
     """Model with its head, and tokenizer; the example's model is fine-tuned here and saved."""
     if request.example:
-        labels = request.task.labels
         task = replace(corpora.load(EXAMPLE[1]), train=_short()[:SEEN])
         model, tokenizer = finetune.begin(EXAMPLE[0], task, recipe=EXAMPLE_RECIPE)
-        model.config.id2label = dict(enumerate(labels))
-        model.config.label2id = {name: number for number, name in enumerate(labels)}
         finetune.train(model, tokenizer, task, recipe=EXAMPLE_RECIPE, progress=True)
         dropping.save(model, tokenizer, request.model)
     return encoders.load(request.model, head=request.head)
