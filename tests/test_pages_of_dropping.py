@@ -241,7 +241,7 @@ def test_b10_compares_trainings_of_equal_length(again, long, verdict):
 def words(costs):
     """What a2 counts: loss of each strategy by model; the whole has 5."""
     rows = [
-        {"model": model, "task": "topics", "strategy": s, "k": k, "seed": 0, "loss": 5 + c * k}
+        {"model": model, "task": "editorials", "strategy": s, "k": k, "seed": 0, "loss": 5 + c * k}
         | {"blocks": 12 - k, "after": 4.0 + c if k in (0, 6) else math.nan}
         for model, by in costs.items()
         for s, c in {"whole": 0.0, **by}.items()
