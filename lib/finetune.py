@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, corpora, dropping, encoders, records, sampling
+from lib import activations, batches, comparison, corpora, dropping, encoders, records
 from lib.errors import BadInput, one_of
 from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
@@ -162,7 +162,7 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
     """What a model scores on the test part, by name.
 
     ``score`` is the task's own metric and ``constant`` the best of one constant answer; then all
-    metrics, ``predictions`` (:func:`lib.sampling.marks`), ``dev``, ``blocks`` and ``parameters``.
+    metrics, ``predictions`` (:func:`lib.comparison.marks`), ``dev``, ``blocks`` and ``parameters``.
     """
     length = {"max_length": recipe.max_length}
     found = predict(model, tokenizer, [text for text, _ in task.test], **length)
@@ -171,7 +171,7 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
         "score": next(iter(metrics.values())),
         "constant": corpora.constant(task),
         **metrics,
-        "predictions": sampling.marks(found, bool(task.labels)),
+        "predictions": comparison.marks(found, bool(task.labels)),
         "dev": evaluate(model, tokenizer, task, task.dev, **length),
         "blocks": dropping.n_blocks(model),
         "parameters": encoders.n_parameters(model),

@@ -1,4 +1,4 @@
-"""How sure a score is: predictions kept as text, and their bootstrap over the test part.
+"""A smaller model's score beside the whole model's, and how sure either is.
 
 A record keeps what a model predicted, one character an example, so that two models can be compared
 on the same examples without running either again.
@@ -7,14 +7,61 @@ on the same examples without running either again.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from lib import corpora
 from lib.errors import BadInput
 
+CLEAR = 5.0  # points: a task is learned if the score is so far above what needs no model
+# Tasks of the averages of paper B's first version; others are this book's extras.
+AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
+WHOLE = ["model", "task", "seed"]  # runs that share a whole model
 DIGITS = "0123456789"
 STEPS = "".join(map(chr, range(33, 127)))  # one printable character for each step of a number
 LOW, HIGH = -5.0, 5.0  # of predicted numbers, told apart in 94 steps
+
+
+def losses(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every run next to the whole model (``k`` = 0) of its seed; runs without one are left out.
+
+    Returns
+    -------
+    DataFrame
+        The runs with ``loss`` (points: 100 times the whole score less this one), ``kept`` (share of
+        the whole score), ``way`` (share of the way from the constant answer to the whole score),
+        ``share`` of the blocks dropped, ``whole`` (points), and ``learned``: whether the whole
+        model is more than :data:`CLEAR` points above the constant answer, averaged over seeds.
+    """
+    whole = runs[runs["k"] == 0].set_index(WHOLE)
+    known = pd.DataFrame({"whole": 100 * whole["score"], "total": whole["blocks"]})
+    clear = 100 * (whole["score"] - whole["constant"])
+    learned = clear.groupby(["model", "task"]).mean().gt(CLEAR).rename("learned")
+    found = runs.join(known, on=WHOLE, how="inner").join(learned, on=["model", "task"])
+    floor = 100 * found["constant"]
+    return found.assign(
+        loss=found["whole"] - 100 * found["score"],
+        kept=100 * found["score"] / found["whole"],
+        way=(100 * found["score"] - floor) / (found["whole"] - floor),
+        share=found["k"] / found["total"],
+    )
+
+
+def averaged(found: pd.DataFrame, cuts: dict[str, int] | None = None) -> pd.DataFrame:
+    """The rows that averages over tasks are made of.
+
+    Tasks that the whole model learned, of the papers' averages where there are any of them; with
+    ``cuts``, a number for each model, only tasks and seeds for which so many runs are finished, so
+    that all strategies are compared on the same runs.
+    """
+    rows = found[found["learned"]]
+    rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
+    if cuts is None:
+        return rows
+    return rows[rows.groupby(WHOLE)["k"].transform("size") >= rows["model"].map(cuts).astype(int)]
+
+
+# ---- how sure a score is ----------------------------------------------------------------------
 
 
 def marks(logits: Tensor, classes: bool) -> str:
@@ -68,3 +115,9 @@ def error(task: corpora.Task, whole: str, cut: str, **options) -> float:
     """Standard error (points) of what one model loses against another on the same examples."""
     scores = bootstrap(task, whole, cut, **options)
     return 100 * float((scores[:, 0] - scores[:, 1]).std())
+
+
+def binomial(score: float, n: int) -> float:
+    """Standard error of an accuracy (points) on ``n`` test examples: the binomial formula."""
+    share = score / 100
+    return 100 * float(np.sqrt(max(share * (1 - share), 0) / n))
