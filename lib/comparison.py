@@ -117,7 +117,14 @@ def error(task: corpora.Task, whole: str, cut: str, **options) -> float:
     return 100 * float((scores[:, 0] - scores[:, 1]).std())
 
 
-def binomial(score: float, n: int) -> float:
-    """Standard error of an accuracy (points) on ``n`` test examples: the binomial formula."""
+def binomial(score, n):
+    """Standard error of accuracies (points) on ``n`` test examples: the binomial formula."""
     share = score / 100
-    return 100 * float(np.sqrt(max(share * (1 - share), 0) / n))
+    return 100 * np.sqrt(np.maximum(share * (1 - share), 0) / n)
+
+
+def errors(runs: pd.DataFrame) -> pd.Series:
+    """The :func:`binomial` error of each run, missing where its score is no accuracy or is old."""
+    known = runs.reindex(columns=["score", "accuracy", "predictions"])
+    accuracy = 100 * known["score"].where(known["score"] == known["accuracy"])
+    return binomial(accuracy, known["predictions"].map(len, na_action="ignore").astype(float))

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, comparison, corpora, dropping, encoders, records
+from lib import activations, batches, comparison, corpora, criteria, dropping, encoders, records
 from lib.errors import BadInput
 from lib.settings import Settings
 from lib.similarity import Moments, linear_cka
@@ -183,6 +183,23 @@ def recipe(settings: Settings) -> Recipe:
     """The recipe of a page's settings."""
     chosen = settings.learning_rate, settings.epochs, settings.batch
     return Recipe(*chosen, precision=settings.precision)
+
+
+def kept(
+    settings: Settings, model: str, strategy: str, k: int, *, task: str, seed: int
+) -> list[int]:
+    """Blocks that a strategy keeps of a model, ``whole`` all of them.
+
+    A strategy that measures (:data:`lib.criteria.NEEDS`) reads the training part for it.
+    """
+    n, measured = encoders.blocks(model), None
+    if strategy in criteria.NEEDS:
+        encoder, tokenizer = encoders.load(model)
+        text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
+        encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
+        measured = criteria.needed(encoder, tokenizer, encoded, [strategy])[strategy]
+    strategy = "top" if strategy == "whole" else strategy
+    return dropping.blocks_to_keep(strategy, n, k, similarity=measured)
 
 
 def recorded(settings: Settings, model: str, task: str, keep: Sequence[int], seed: int) -> dict:
