@@ -22,7 +22,8 @@ from lib.model_table import CONFIG_FAULTS, MODELS
 
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is needed
-TOKENIZER = (*VOCABULARY, "merges.txt", "tokenizer_config.json", "added_tokens.json")
+SPECIAL = ("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json")
+DECIDES = ("config.json", *VOCABULARY, "merges.txt", *SPECIAL)  # beside the weights
 SHIPPED = Path(__file__).parent / "miniatures"  # models of the table that have no Hub id
 POINTER = b"version https://git-lfs"
 
@@ -156,7 +157,7 @@ def refusal(sentence: str):
 
 def digest(folder: str | Path) -> str:
     """SHA-256 over a model's weights, config and tokenizer, as hex; a changed file changes it."""
-    files = {f for name in ("config.json", *TOKENIZER) for f in Path(folder).glob(name)}
+    files = {file for name in DECIDES for file in Path(folder).glob(name)}
     sums = {file.name: _sum_of(file) for file in files} | {"": weights_digest(folder)}
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 

@@ -57,7 +57,7 @@ def test_averages_hold_what_was_learned_and_finished_and_no_extra_task():
     assert set(style.averaged(found)["task"]) == {"sst2"}
     assert set(style.averaged(found[found["task"] == "cola"])["task"]) == {"cola"}
     some = found[~((found["k"] == 2) & (found["seed"] == 1))]
-    assert set(style.averaged(some, cuts=3)["seed"]) == {0}
+    assert set(style.averaged(some, cuts={"m": 3})["seed"]) == {0}
 
 
 def test_a_strategy_keeps_its_look_whoever_stands_next_to_it():
