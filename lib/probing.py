@@ -183,6 +183,7 @@ def _ranked(data: Rows, ranked: np.ndarray, grid: list[int]) -> dict:
     return {
         "neurons": data.neurons,
         "layers": data.layers,
+        "tested": len(data.rows["test"]),
         "floor": data.floor,
         "sizes": grid,
         "by_layer": [np.bincount(layer[:size], minlength=data.layers) for size in grid],
@@ -276,6 +277,7 @@ def transfer(data: Rows, settings: Settings, seed: int) -> dict:
     return {
         "layers": data.layers,
         "neurons": data.neurons,
+        "tested": len(data.rows["test"]),
         "tolerances": list(settings.layer_tolerances),
         "selected": selected,
         "ways": ways,

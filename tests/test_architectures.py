@@ -8,7 +8,7 @@ import transformers
 from conftest import CORPUS, SENTENCES
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from lib import BadInput, activations, dropping, encoders, finetune, pretraining
+from lib import BadInput, activations, dropping, encoders, finetune, from_scratch
 
 BLOCKS = 4
 CUTS = [(1, 2, 3), (0, 2, 3), (0,)]
@@ -77,7 +77,7 @@ def built(name, folder, **more):
         for key, value in wanted.items()
         if value is not None and (key not in SHAPE or hasattr(empty, key))
     }
-    tokenizer = pretraining.tokenizer("bytes", CORPUS, 320)
+    tokenizer = from_scratch.tokenizer("roberta-mini-12", CORPUS, 320)
     config = kind(**shape, vocab_size=len(tokenizer))
     maker = AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from lib import batches, book, criteria, dropping, encoders, pretraining
+from lib import batches, book, criteria, dropping, encoders, from_scratch
 
 PAGE = "14_examine"
 CRITERIA = ("contribution", "centred", "influence", "angle", "cka")
@@ -81,7 +81,7 @@ def test_all_layers_of_a_batch_stand_for_the_same_tokens(family_model):
 @pytest.mark.slow
 def test_the_page_examines_a_decoder_on_a_text_file_and_saves_a_cut(tmp_path, monkeypatch):
     monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
-    tokenizer = pretraining.tokenizer("gpt", TEXT, 300)
+    tokenizer = from_scratch.tokenizer("gpt-mini-12", TEXT, 300)
     torch.manual_seed(0)
     sizes = {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 64}
     GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "m")
