@@ -18,6 +18,7 @@ from lib.settings import Settings
 PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
 SIZE = (6.4, 3.6)  # inches, of a figure with one panel
+WIDEST = 7.0  # inches: a phone shows type of a wider figure too small
 COLOURS = [sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3, 4, 5, 9)]
 COLOURS += sns.color_palette(["#882255", "#332288", "#999933", "#117733", "#7f3b08", "#44aa99"])
 MARKERS = "osD^vPX*"
@@ -215,11 +216,12 @@ def _joined(values: pd.Series) -> str:
 
 
 def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
-    """Put the legend of a seaborn grid above its panels, for a phone too, and without headings."""
-    legend = plot.legend
+    """Put a seaborn grid's legend above its panels, without headings, and fit all to a phone."""
+    legend, (wide, high) = plot.legend, plot.figure.get_size_inches()
     pairs = zip(legend.legend_handles, legend.texts, strict=True)
     named = {text.get_text(): handle for handle, text in pairs if handle.get_marker() != ""}
     legend.remove()
+    plot.figure.set_size_inches(min(wide, WIDEST), high)
     plot.figure.tight_layout()
     where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
     plot.figure.legend(list(named.values()), list(named), **where)
