@@ -1,7 +1,7 @@
 """Task-specific redundancy: what each page asks of the rows of a task.
 
 :func:`layers`, :func:`rankings` and :func:`penalised`, :func:`clusters`, and :func:`transfer` are
-one page each, and none needs what another computes. Choices are made on dev, results are told on
+one page each, and none needs what another computes. Choices are made on dev, scores are on
 test. Their rows are those of :func:`lib.task_rows.rows`, here as ``probing.rows``.
 """
 
@@ -183,6 +183,7 @@ def _ranked(data: Rows, ranked: np.ndarray, grid: list[int]) -> dict:
     return {
         "neurons": data.neurons,
         "layers": data.layers,
+        "tested": len(data.rows["test"]),
         "floor": data.floor,
         "sizes": grid,
         "by_layer": [np.bincount(layer[:size], minlength=data.layers) for size in grid],
@@ -276,6 +277,7 @@ def transfer(data: Rows, settings: Settings, seed: int) -> dict:
     return {
         "layers": data.layers,
         "neurons": data.neurons,
+        "tested": len(data.rows["test"]),
         "tolerances": list(settings.layer_tolerances),
         "selected": selected,
         "ways": ways,

@@ -63,6 +63,31 @@ def fill(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]) -
     BadInput
         If nothing may be computed and no run has a record.
     """
+    return joined((settings, grid, step)).drop(columns="experiment")
+
+
+def joined(*parts: tuple[Settings, Sequence[tuple], Callable[..., dict]]) -> pd.DataFrame:
+    """:func:`fill` of several experiments in one table; column ``experiment`` says whose a run is.
+
+    Each of ``parts`` is what :func:`fill` takes. An experiment without a record may be absent, as
+    long as there is another.
+    """
+    tables = [_filled(*part) for part in parts]
+    some = [table for table in tables if len(table)]
+    if not some:
+        names = " and ".join(repr(settings.experiment) for settings, *_ in parts)
+        raise BadInput(
+            f"no run of {names} has a record under these settings, and compute is "
+            "False; compute them ('make records' does), or choose settings that are recorded"
+        )
+    whole = pd.concat(some, ignore_index=True)
+    asked, made = ([table.attrs[name] for table in tables] for name in ("asked", "made"))
+    whole.attrs = {"asked": sum(asked), "made": sum(made, [])}
+    return whole
+
+
+def _filled(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]) -> pd.DataFrame:
+    """The finished runs of one experiment after what is missing was computed; maybe none."""
     names = list(inspect.signature(step).parameters)
     cells = [dict(zip(names, entry, strict=True)) for entry in dict.fromkeys(grid)]
     if settings.compute:
@@ -72,12 +97,8 @@ def fill(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]) -
             add(settings, cell, step(**cell), time.perf_counter() - begin)
     found = [(cell, *_find(settings, cell, made=True)) for cell in cells]
     found = [entry for entry in found if entry[1]]
-    if not found:
-        raise BadInput(
-            f"no run of {settings.experiment!r} has a record under these settings, and compute is "
-            "False; compute them ('make records' does), or choose settings that are recorded"
-        )
     table = pd.DataFrame([cell | line["values"] for cell, line, _ in found])
+    table = table.assign(experiment=settings.experiment)
     table.attrs = {"asked": len(cells), "made": [made for _, _, made in found if made]}
     return table
 

@@ -15,7 +15,18 @@ from transformers import (
     GPT2LMHeadModel,
 )  # fmt: skip
 
-from lib import BadInput, corpora, dropping, encoders, given, labelled, own, pretraining, settings
+from lib import (
+    BadInput,
+    corpora,
+    dropping,
+    encoders,
+    from_scratch,
+    given,
+    labelled,
+    own,
+    pretraining,
+    settings,
+)
 
 NAMES = ("bad", "good", "dull")  # an order that is not alphabetical
 ROWS = [
@@ -444,7 +455,7 @@ SENTENCES = [f"{row['text']} , said the {NAMES[i % 3]} ." for i, row in enumerat
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory):
     """Folder of a small random decoder, with a tokenizer of its own."""
-    tokenizer = pretraining.tokenizer("gpt", SENTENCES, 300)
+    tokenizer = from_scratch.tokenizer("gpt-mini-12", SENTENCES, 300)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = GPT2Config(n_layer=3, n_embd=16, n_head=2, vocab_size=len(tokenizer), **ends)
     torch.manual_seed(0)
