@@ -8,7 +8,7 @@ import transformers
 from conftest import CORPUS, SENTENCES
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from lib import BadInput, activations, dropping, encoders, finetune, pretraining
+from lib import BadInput, activations, dropping, encoders, finetune, from_scratch
 
 BLOCKS = 4
 CUTS = [(1, 2, 3), (0, 2, 3), (0,)]
@@ -77,7 +77,7 @@ def built(name, folder, **more):
         for key, value in wanted.items()
         if value is not None and (key not in SHAPE or hasattr(empty, key))
     }
-    tokenizer = pretraining.tokenizer("bytes", CORPUS, 320)
+    tokenizer = from_scratch.tokenizer("roberta-mini-12", CORPUS, 320)
     config = kind(**shape, vocab_size=len(tokenizer))
     maker = AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM
     torch.manual_seed(0)
@@ -203,6 +203,28 @@ def test_sentences_and_their_classes_do_not_depend_on_the_batch(folders, name):
         torch.testing.assert_close(
             classes[number], finetune.predict(model, tokenizer, [text])[0], atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["bert", "roberta", "distilbert", "mpnet", "deberta-v2", "modernbert", "xlnet", "gpt2",
+             "llama", "gpt_neox"]
+)  # fmt: skip
+def test_a_head_saved_for_other_labels_is_drawn_anew(folders, name, tmp_path):
+    model, tokenizer = encoders.load(folders(name), head=("bad", "good"), device="cpu")
+    dropping.save(model, tokenizer, tmp_path / "tuned")
+    same, _ = encoders.load(tmp_path / "tuned", head=("bad", "good"), device="cpu")
+    with pytest.warns(UserWarning, match=r"is for \('bad', 'good'\); a new one is drawn"):
+        other, _ = encoders.load(tmp_path / "tuned", head=("no", "yes"), device="cpu")
+    assert other.config.id2label == {0: "no", 1: "yes"}
+    body = {f"{model.base_model_prefix}.{n}" for n, _ in model.base_model.named_parameters()}
+    stored, drawn = model.state_dict(), {}
+    for part, weight in other.state_dict().items():
+        assert torch.equal(same.state_dict()[part], stored[part])
+        if part in body:
+            assert torch.equal(weight, stored[part])
+        elif weight.ndim > 1:
+            drawn[part] = torch.equal(weight, stored[part])
+    assert drawn and not any(drawn.values())
 
 
 def test_a_classifier_that_transformers_does_not_have_is_refused(folders):

@@ -404,6 +404,9 @@ def test_a_folder_that_changes_has_another_digest(family_folders, tmp_path, name
     assert encoders.digest(folder) != before
     (folder / name).write_bytes(content)
     assert encoders.digest(folder) == before
+    (folder / "special_tokens_map.json").write_text("{}")  # a file more is a change too
+    assert encoders.digest(folder) != before
+    (folder / "special_tokens_map.json").unlink()
     (folder / "training.json").write_text("{}")  # no file that decides a number
     assert encoders.digest(folder) == before
 

@@ -99,7 +99,10 @@ def keep_outputs(app):
         made.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(app.srcdir, "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+            drawn = cell["metadata"].get("mystnb", {})
+            name = drawn.get("figure", {}).get("name")
+            if name:
+                (texts / f"{name}.alt").write_text(drawn["image"]["alt"], encoding="utf-8")
             for output in cell.get("outputs", ()):
                 data = output.get("data", {})
                 if GLUED in data:
@@ -132,7 +135,8 @@ class Drawn(SphinxDirective):
         if file is None:
             return f"`{name}` is not drawn in this build."
         image = f"```{{image}} /book/_static/figures/{file.name}\n"
-        alt = f":alt: Small copy of {name}; its own page describes it\n```"
+        seen = Path(self.env.srcdir, f"book/_generated/{name}.alt").read_text(encoding="utf-8")
+        alt = f":alt: {seen}\n```"
         return f"{image}{alt}\n\n{{numref}}`{name}`"
 
 
