@@ -2,8 +2,8 @@
 
 Tagging tasks are read by the pretrained model, one row per word. Tasks of sentences and pairs are
 read by a model that was fine-tuned on them, one row per sentence; the random-init baseline is never
-tuned. The last two tasks read are kept, and tuned weights are kept as files, both under a digest of
-everything that they depend on.
+tuned. The last two tasks read are kept, and the last :data:`KEPT` tuned weights as files, both
+under a digest of everything that they depend on.
 
 Memory: N * D numbers for each of the last two tasks, on the device where models run.
 """
@@ -20,6 +20,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
@@ -32,6 +33,7 @@ PARTS = ("train", "dev", "test")
 DRAWN = 0  # seed of all that probes share: the text, the random weights, the fine-tuning
 TUNED_ON = {"official": ("train", "dev"), "corrected": ("train",)}  # P4: dev is seen, or held out
 KINDS = ("tagging", "sentence", "pair")  # of tasks that have labels
+KEPT = 48  # files of tuned weights
 
 # What the numbers of every page on probes depend on, beside the task and the model.
 READS = ("max_words", "max_examples", "epochs", "batch", "learning_rate", "protocol", "order")
@@ -165,15 +167,25 @@ def _tuned_file(asked: Reading, recipe, device) -> Path:
 
 def _tune(model, tokenizer, task: corpora.Task, recipe, file: Path) -> None:
     """Fine-tune a model in place, or read what was tuned before; a killed training goes on."""
-    if file.exists():
-        load_model(model, file, device=str(model.device))
-        return
-    going = file.with_name(f"going-{file.name}")
-    options = {"recipe": recipe, "seed": DRAWN, "checkpoint": going, "progress": True}
-    finetune.train(model, tokenizer, task, **options)
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    save_model(model, str(fresh))
-    os.replace(fresh, file)
+    with FileLock(file.with_suffix(".lock")):  # other processes wait while one trains
+        if file.exists():
+            load_model(model, file, device=str(model.device))
+            file.touch()
+            return
+        going = file.with_name(f"going-{file.name}")
+        options = {"recipe": recipe, "seed": DRAWN, "checkpoint": going, "progress": True}
+        finetune.train(model, tokenizer, task, **options)
+        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        save_model(model, str(fresh))
+        os.replace(fresh, file)
+    _forget(file.parent)
+
+
+def _forget(folder: Path) -> None:
+    """Delete the tuned weights that were used longest ago, beyond so many files."""
+    files = sorted(folder.glob("tuned-*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-KEPT]:
+        file.unlink(missing_ok=True)
 
 
 def control_labels(words: dict[str, Sequence], labels: Sequence, seed: int = 0) -> dict[str, list]:
