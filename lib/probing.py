@@ -1,7 +1,7 @@
 """Task-specific redundancy: what each page asks of the rows of a task.
 
 :func:`layers`, :func:`rankings` and :func:`penalised`, :func:`clusters`, and :func:`transfer` are
-one page each, and none needs what another computes. Choices are made on dev, results are told on
+one page each, and none needs what another computes. Choices are made on dev, scores are on
 test. Their rows are those of :func:`lib.task_rows.rows`, here as ``probing.rows``.
 """
 

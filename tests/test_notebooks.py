@@ -116,6 +116,36 @@ def test_says_nothing_about_a_profile_that_it_may_not_show(path):
 
 
 @each_notebook
+def test_the_graph_sees_every_experiment(path):
+    """The Snakefile reads names of experiments from the text of a page, without running it."""
+    for cell in cells(path, "code"):
+        for call in re.findall(r"settings\.of\((.*)", source(cell)):
+            assert re.match(r'"\w+"|experiment=', call), call
+
+
+@each_notebook
+def test_opens_with_question_answer_and_caveat(path):
+    head = source(cells(path)[0])
+    assert re.findall(r"^\*\*(\w+)\.\*\*", head, re.MULTILINE)[:3] == [
+        "Question",
+        "Answer",
+        "Caveat",
+    ]
+
+
+PRIVATE = r"\b(twins?|in the mean|says? words|the child|a child|lacks|goes nowhere|told on)\b"
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *PROSE], ids=lambda path: path.stem)
+def test_speaks_in_the_terms_of_the_field(path):
+    """Random-init baseline, average over, student: no words that only this project uses."""
+    text = path.read_text(encoding="utf-8") if path.suffix == ".md" else prose(path)
+    if path.suffix != ".md":
+        text += " ".join(figure(cell).get("caption", "") for cell in cells(path, "code"))
+    assert re.findall(PRIVATE, text) == []
+
+
+@each_notebook
 def test_ends_with_its_provenance(path):
     assert "provenance" in source(cells(path, "code")[-1])
 
