@@ -15,16 +15,17 @@ from pathlib import Path
 
 import transformers
 from safetensors import safe_open
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from lib.errors import BadInput
-from lib.model_table import CONFIG_FAULTS, MODELS
+from lib.model_table import CONFIG_FAULTS, MODELS, OF_BLOCKS
 
 FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is needed
 SPECIAL = ("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json")
 DECIDES = ("config.json", *VOCABULARY, "merges.txt", *SPECIAL)  # beside the weights
 SHIPPED = Path(__file__).parent / "miniatures"  # models of the table that have no Hub id
+SIZES = ("vocab_size", "hidden_size", "num_hidden_layers")  # of every model of text
 POINTER = b"version https://git-lfs"
 
 
@@ -204,8 +205,8 @@ def read_config(folder: Path, **options) -> transformers.PretrainedConfig:
     Raises
     ------
     BadInput
-        If ``config.json`` is missing or cannot be read, and for each of
-        :data:`~lib.model_table.CONFIG_FAULTS`.
+        If ``config.json`` is missing or cannot be read, for each of
+        :data:`~lib.model_table.CONFIG_FAULTS`, and for models that read more than text, or none.
     """
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -214,11 +215,24 @@ def read_config(folder: Path, **options) -> transformers.PretrainedConfig:
         raise BadInput(f"{folder} has no config.json that can be read") from error
     if kind not in transformers.CONFIG_MAPPING:
         raise BadInput(f"architecture {kind!r} of {folder} is not known to transformers")
-    for fault, there in CONFIG_FAULTS.items():
-        if there(stored):
-            raise BadInput(f"{folder} {fault}")
     with refusal(f"config.json of {folder} cannot be used"):
-        return AutoConfig.from_pretrained(folder, local_files_only=True, **options)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, **options)
+        parts, reads = sorted(config.sub_configs.keys() - OF_BLOCKS), _reads_text(config)
+    for fault, there in CONFIG_FAULTS.items():
+        if there(config.to_dict() | stored):
+            raise BadInput(f"{folder} {fault}")
+    if parts or not reads:
+        about = f" (it has {', '.join(parts)})" if parts else ""
+        raise BadInput(f"{folder} holds no model of text alone, but {kind!r}{about}")
+    return config
+
+
+def _reads_text(config) -> bool:
+    """Whether transformers has a model for a config that takes token ids to vectors by blocks."""
+    made = AutoModel._model_mapping.get(type(config), None)
+    made = made[0] if isinstance(made, tuple) else made
+    takes = getattr(made, "main_input_name", None) == "input_ids"
+    return takes and all(hasattr(config, name) for name in SIZES)
 
 
 def read_tokenizer(folder: Path):

@@ -181,7 +181,8 @@ def block_similarity(
         As for :func:`measure`.
     token
         Key of :data:`TOKENS`. On sentences, ``rows`` gives the contribution of
-        :cite:t:`sajjad2022effect` ([CLS]); ``all`` one less ShortGPT's block influence.
+        :cite:t:`sajjad2022effect` ([CLS]); ``all`` one less the block
+        influence of :cite:t:`shortgpt`.
     centred
         Without the mean of each layer, see :class:`Likeness`.
 
@@ -216,7 +217,7 @@ def angular_distance(
     Returns
     -------
     Tensor of shape (n_blocks - n + 1,)
-        0 to 1, by the first block of the run (Gromov et al.: the last token).
+        0 to 1, by the first block of the run; :cite:t:`gromov` take the last token.
     """
     return measure(model, tokenizer, encoded, (token,), **options)[token].angle.diagonal(n)
 

@@ -26,6 +26,7 @@ from lib.strategies import (
     PAPER_STRATEGIES,
     STRATEGIES,
     blocks_to_keep,
+    depths,
     greedy,
     most_dropped,
     most_similar,
@@ -33,8 +34,8 @@ from lib.strategies import (
 
 __all__ = [
     "PAPER_STRATEGIES", "STRATEGIES", "block_list", "block_similarity", "blocks_to_keep",
-    "criteria", "drop_blocks", "freeze", "greedy", "measure", "most_dropped", "most_similar",
-    "n_blocks", "prove", "save", "smaller",
+    "criteria", "depths", "drop_blocks", "freeze", "greedy", "measure", "most_dropped",
+    "most_similar", "n_blocks", "prove", "save", "smaller",
 ]  # fmt: skip
 
 COUNTS = {"n_layer", "n_layers", "num_layers", "num_hidden_layers"}  # in modules

@@ -49,15 +49,13 @@ PLAIN = {  # of a config: how outputs are returned, and in which pieces they are
     "output_hidden_states": False,
     "chunk_size_feed_forward": 0,
 }
-CLASSES = {  # of transformers, and the architectures that they know
-    "model": (AutoModel, auto.MODEL_MAPPING_NAMES),
-    "sentence classifier": (
-        AutoModelForSequenceClassification,
-        auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-    ),
-    "masked language model": (AutoModelForMaskedLM, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
-    "causal language model": (AutoModelForCausalLM, auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+CLASSES = {  # of transformers
+    "model": AutoModel,
+    "sentence classifier": AutoModelForSequenceClassification,
+    "masked language model": AutoModelForMaskedLM,
+    "causal language model": AutoModelForCausalLM,
 }
+CLASSIFIER = "ForSequenceClassification"
 MASKED = set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
 CAUSAL = set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
@@ -129,11 +127,27 @@ def block_list(model) -> torch.nn.ModuleList:
 def causal(config) -> bool:
     """Whether each token of a model sees only those before it."""
     kind = config.model_type
-    decodes = kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    masks = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return bool(
-        getattr(config, "is_decoder", False) if masks else decodes and not family(config).both_ways
-    )
+    if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or family(config).both_ways:
+        return bool(getattr(config, "is_decoder", False))
+    sees_all = getattr(config, "use_bidirectional_attention", False) in (True, "all")
+    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not sees_all
+
+
+def predicts(config) -> str | None:
+    """The head of words that a checkpoint was saved with: ``masked``, ``causal``, or None."""
+    made = (config.architectures or [""])[0]
+    if made in MASKED or made.endswith("ForPreTraining") and not family(config).discriminates:
+        return "masked"
+    return "causal" if made in CAUSAL else None
+
+
+def saved_head(config) -> str | tuple | None:
+    """The head that a checkpoint was saved with, as :func:`load` takes it; None for all others."""
+    if predicts(config):
+        return "lm"
+    if (config.architectures or [""])[0].endswith(CLASSIFIER):
+        return tuple(config.id2label.get(number) for number in range(config.num_labels))
+    return None
 
 
 def summary(config) -> str:
@@ -170,7 +184,7 @@ def max_tokens(model, tokenizer) -> int:
     return min(tokenizer.model_max_length, positions - begin)
 
 
-def load(name_or_path: str | Path, *, head: int | str | None = None, device=None, random_seed=None):
+def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
     """Read a pretrained model and its tokenizer; see :func:`find` for where.
 
     Parameters
@@ -179,9 +193,10 @@ def load(name_or_path: str | Path, *, head: int | str | None = None, device=None
         A name in :data:`MODELS`, a Hub id, or a folder.
     head
         None for the bare model, ``"lm"`` for the head that predicts words, masked or next ones, as
-        the checkpoint was made; a number for the outputs of a sequence classification head (1 for
-        regression). A checkpoint that was made without one gets a new one, drawn from torch's
-        global generator: seed it for a repeatable one. No other weight may be missing.
+        the checkpoint was made. For a sequence classification head the names of its classes, ()
+        for a number: a head that was saved for others, or none, is drawn anew from torch's global
+        generator; seed it for a repeatable one. A number of outputs takes any saved head that has
+        as many. No other weight may be missing.
     device
         Where to put it; default :func:`default_device`.
     random_seed
@@ -203,43 +218,66 @@ def load(name_or_path: str | Path, *, head: int | str | None = None, device=None
         those that the config asks for.
     """
     folder = find(name_or_path)
-    labels = {"num_labels": head} if isinstance(head, int) else {}
-    config = read_config(folder, **labels)
+    config, tokenizer = read_config(folder), read_tokenizer(folder)
+    kind, classifies = _class_for(config, head), isinstance(head, (int, tuple))
+    left = classifies and _set_outputs(config, head, folder)
+    new = left or classifies and not isinstance(saved_head(config), tuple)
+    if classifies:
+        tokenizer.padding_side = PADDING[summary(config)]
+    elif head == "lm" and predicts(config) == "masked" and tokenizer.mask_token_id is None:
+        raise BadInput(f"the tokenizer of {folder} has no token that hides words")
     for name, value in PLAIN.items():
         setattr(config, name, value)
-    kind, tokenizer = _class_for(config, head), read_tokenizer(folder)
-    if isinstance(head, int):
-        tokenizer.padding_side = PADDING[summary(config)]
     with quiet(), refusal(f"the model in {folder} cannot be read"):
-        model = (
-            _read(kind, config, folder, head)
-            if random_seed is None
-            else _random_twin(kind, config, random_seed)
-        )
+        if random_seed is None:
+            model = _read(kind, config, folder, new=new)
+            if left:
+                _draw_head(model, kind, config)
+        else:
+            model = _random_twin(kind, config, random_seed)
     _give_padding(tokenizer, model)
-    if isinstance(head, int) and causal(config):  # the head looks for the last token before padding
+    if classifies and causal(config):  # the head looks for the last token before padding
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return model.eval().to(device or default_device()), tokenizer
 
 
+def _set_outputs(config, head: int | tuple, folder: Path) -> bool:
+    """Give a config the outputs of a classification head; whether one saved for others lies there.
+
+    Names, not numbers, tell whether a saved head is the one asked for.
+    """
+    saved, names = saved_head(config), head if isinstance(head, tuple) else None
+    config.num_labels = head if names is None else len(names) or 1
+    if names:
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: number for number, name in enumerate(names)}
+    left = isinstance(saved, tuple) and names not in (None, saved)
+    if left:
+        warnings.warn(f"the head of {folder} is for {saved}; a new one is drawn", stacklevel=3)
+    return left
+
+
 def _class_for(config, head):
     """The class of transformers that reads a model with a head."""
-    made = (config.architectures or ["no head"])[0]
     what = "model" if head is None else "sentence classifier"
     if isinstance(head, str):
         one_of("head", head, ("lm",))
-        masked = made in MASKED or made.endswith("ForPreTraining")
-        if not masked and made not in CAUSAL:
+        made = (config.architectures or ["no head"])[0]
+        if not predicts(config):
             raise BadInput(f"the model has no head that predicts words: it is {made}")
-        what = "masked language model" if masked else "causal language model"
-    kind, known = CLASSES[what]
-    if config.model_type not in known:
+        if (predicts(config) == "causal") > causal(config) and config.model_type != "xlnet":
+            raise BadInput(f"{made} predicts next words, and by its config each token sees them")
+        what = f"{predicts(config)} language model"
+    if type(config) not in CLASSES[what]._model_mapping:
         raise BadInput(f"transformers has no {what} of architecture {config.model_type!r}")
-    return kind
+    return CLASSES[what]
 
 
-def _read(kind, config, folder: Path, head):
-    """The weights of a folder, after transformers' report on what did not fit was heeded."""
+def _read(kind, config, folder: Path, *, new: bool):
+    """The weights of a folder, after transformers' report on what did not fit was heeded.
+
+    ``new``: a head that is missing or of another shape is drawn.
+    """
     model, report = kind.from_pretrained(
         folder,
         config=config,
@@ -249,16 +287,16 @@ def _read(kind, config, folder: Path, head):
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are in the report
     )
-    prefix, made = f"{model.base_model_prefix}.", (config.architectures or [""])[0]
+    prefix = f"{model.base_model_prefix}."
     body = {name for name, _ in model.base_model.named_parameters()}
     missing = {name.removeprefix(prefix) for name in report["missing_keys"]}
     other = {name.removeprefix(prefix) for name, *_ in report["mismatched_keys"]}
-    if isinstance(head, int) and not made.endswith("ForSequenceClassification"):
-        missing, other = missing & body, other & body  # the head is new
-    pooler = {name for name in body if name.startswith("pooler.")}
-    if missing == pooler and not made.endswith("ForSequenceClassification"):
+    if new:
+        missing, other = missing & body, other & body
+    pooler, made = {n for n in body if n.startswith("pooler.")}, (config.architectures or [""])[0]
+    if missing == pooler and not made.endswith(CLASSIFIER):
         missing = set()  # checkpoints of language models have none
-        if head is None and pooler:
+        if model is model.base_model and pooler:
             model.pooler = None
     parts = {name for name, _ in model.base_model.named_children()} - {"pooler"}
     extra = {name.removeprefix(prefix) for name in report["unexpected_keys"]}
@@ -272,6 +310,14 @@ def _read(kind, config, folder: Path, head):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise BadInput(f"the weights in {folder} {what} {min(names)!r}{more}")
     return model
+
+
+def _draw_head(model, kind, config) -> None:
+    """Another head in place of the one that was read; needs the memory of a second model."""
+    fresh = kind.from_config(config, dtype=torch.float32)
+    body = {f"{model.base_model_prefix}.{name}" for name in model.base_model.state_dict()}
+    head = {name: value for name, value in fresh.state_dict().items() if name not in body}
+    model.load_state_dict(head, strict=False)
 
 
 def _give_padding(tokenizer, model) -> None:

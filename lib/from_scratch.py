@@ -67,7 +67,7 @@ class Plan:
     """
 
     architecture: str = "bert-mini-12"
-    corpus: str = "topics"
+    corpus: str = "editorials"
     width: int = 128
     blocks: int = 12
     vocabulary: int = 8000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-__all__ = ["CONFIG_FAULTS", "FAMILIES", "MINIATURES", "MODELS", "Family", "Model"]
+__all__ = ["CONFIG_FAULTS", "FAMILIES", "MINIATURES", "MODELS", "OF_BLOCKS", "Family", "Model"]
 
 
 @dataclass(frozen=True)
@@ -23,37 +23,45 @@ class Family:
     shared
         One block is used over and over; there is no list of blocks.
     both_ways
-        A language model whose every token sees all others, though it is no masked one.
+        Every token sees all others unless the config says ``is_decoder``, though it is no masked
+        language model.
+    discriminates
+        Pretrained to tell replaced words, not to predict any.
     spelt
         Entry of the config that says by runs what another says block by block, and that other.
     """
 
     shared: bool = False
     both_ways: bool = False
+    discriminates: bool = False
     spelt: tuple[str, str] | None = None
 
 
 FAMILIES = {
     "albert": Family(shared=True),
+    "bert-generation": Family(both_ways=True),
+    "electra": Family(discriminates=True),
+    "funnel": Family(discriminates=True),
     "gpt_neo": Family(spelt=("attention_types", "attention_layers")),
     "xlnet": Family(both_ways=True),
 }
+OF_BLOCKS = {"attn_config", "ffn_config", "esmfold_config"}  # configs inside one, of no own model
 
-CONFIG_FAULTS = {  # what a config.json may ask for that would not be computed, and the sentence
+CONFIG_FAULTS = {  # what a config may ask for that would not be computed, and the sentence
     "names code of its own (auto_map), which is never run, and without it the model is another": (
-        lambda stored: "auto_map" in stored
+        lambda config: "auto_map" in config
     ),
     "has relative position embeddings of a kind that transformers no longer computes": (
-        lambda stored: str(stored.get("position_embedding_type")).startswith("relative")
+        lambda config: str(config.get("position_embedding_type")).startswith("relative")
     ),
     "has quantised weights (quantization_config), which are not read": (
-        lambda stored: bool(stored.get("quantization_config"))
+        lambda config: bool(config.get("quantization_config"))
     ),
     "has several blocks in one layer group (inner_group_num), which are not told apart": (
-        lambda stored: stored.get("inner_group_num", 1) != 1
+        lambda config: config.get("inner_group_num", 1) != 1
     ),
     "is an encoder with a decoder; a model of one stack of blocks is needed": (
-        lambda stored: bool(stored.get("is_encoder_decoder"))
+        lambda config: bool(config.get("is_encoder_decoder"))
     ),
 }
 

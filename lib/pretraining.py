@@ -52,7 +52,7 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     ----------
     corpus
         A file ``.txt`` or ``.txt.xz``, one paragraph a line, a folder of such files, or a task of
-        plain text by its name (``topics``: the help pages that come with Python).
+        plain text by its name, such as ``editorials`` (:mod:`lib.archive`).
 
     Raises
     ------
@@ -68,7 +68,7 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
     if not files:
         raise BadInput(
             f"corpus {str(place)!r} is no file {' or '.join(SUFFIXES)}, no folder that holds one "
-            "and no task of plain text, as topics is"
+            "and no task of plain text, as editorials is"
         )
     while files:
         taken = [list(islice(lines, STRETCH)) for lines in files]

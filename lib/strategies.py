@@ -59,9 +59,9 @@ PAPER_STRATEGIES: dict[str, Callable[[int, int, object], Sequence[int]]] = {
     "contribution": _most_similar,
 }
 LATER_STRATEGIES = {  # proposed for decoders, not among the paper's six
-    "influence": _most_similar,  # ShortGPT: by all tokens
-    "below_last": _below_last,  # Gromov et al.: the top, but never the very last block
-    "angular": _nearest_run,  # Gromov et al.
+    "influence": _most_similar,  # by all tokens
+    "below_last": _below_last,  # the top, but never the very last block
+    "angular": _nearest_run,
 }
 STRATEGIES = PAPER_STRATEGIES | LATER_STRATEGIES
 MEASURED = {"contribution": 1, "influence": 1, "angular": 2}  # dimensions of what they need
@@ -80,6 +80,18 @@ def most_dropped(strategy: str, n_blocks: int) -> int:
     return n_blocks // 2 if strategy in ALTERNATE else n_blocks - 1
 
 
+def depths(n_blocks: int, tried: int | None = None) -> list[int]:
+    """Numbers of blocks that are dropped from the top: ``tried`` of them, evenly, or every one.
+
+    Examples
+    --------
+    >>> depths(12, 2), depths(4)
+    ([4, 8], [1, 2, 3])
+    """
+    tried = min(tried or n_blocks, n_blocks - 1)
+    return [round(n_blocks * place / (tried + 1)) for place in range(1, tried + 1)]
+
+
 def blocks_to_keep(strategy: str, n_blocks: int, k: int, *, similarity=None) -> list[int]:
     """Blocks that stay when a strategy drops ``k`` of them.
 
@@ -89,9 +101,10 @@ def blocks_to_keep(strategy: str, n_blocks: int, k: int, *, similarity=None) -> 
         Of :cite:t:`sajjad2022effect`: ``top`` and ``bottom`` drop a run at one end, ``symmetric``
         one in the middle, ``even`` and ``odd`` every second block from the top down, counting from
         1, ``contribution`` the blocks whose [CLS] vector is most similar before and after. Later
-        ones, not among the paper's six: ``influence``, by the similarity of all tokens;
-        ``below_last``, the top without the very last block; ``angular``, the run of ``k`` blocks
-        with the least angular distance between its input and its output.
+        ones, not among the paper's six: ``influence``, by the similarity of all tokens
+        :cite:p:`shortgpt`; ``below_last``, the top without the very last block, and ``angular``,
+        the run of ``k`` blocks with the least angular distance between its input and its output
+        :cite:p:`gromov`.
     n_blocks
         Blocks of the model.
     k
@@ -145,7 +158,9 @@ def _check(strategy: str, measured, n_blocks: int) -> None:
 
 
 def greedy(loss: Callable[[list[int]], float], n_blocks: int, k: int) -> list[tuple[int, float]]:
-    """Drop ``k`` blocks one by one, each time the one without which a loss is least (SLEB).
+    """Drop ``k`` blocks one by one, each time the one without which a loss is least.
+
+    This is the search of :cite:t:`sleb`.
 
     Parameters
     ----------

@@ -17,7 +17,6 @@ from lib.settings import Settings
 
 PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
-CLEAR = 5.0  # points: a task is learned if the score is so far above what needs no model
 SIZE = (6.4, 3.6)  # inches, of a figure with one panel
 WIDEST = 7.0  # inches: a phone shows type of a wider figure too small
 COLOURS = [sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3, 4, 5, 9)]
@@ -113,58 +112,6 @@ def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
     body = MARKED.sub(r'<span class="verdict \1">\1</span>', body)
     head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
     return HTML(f"{head}<tbody>{body}")
-
-
-# ---- losses of smaller models ----------------------------------------------------------------
-
-# Tasks of the averages of paper B's first version; others are this book's extras.
-AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
-WHOLE = ["model", "task", "seed"]  # runs that share a whole model
-
-
-def losses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Every run next to the whole model (``k`` = 0) of its seed; runs without one are left out.
-
-    Returns
-    -------
-    DataFrame
-        The runs with ``loss`` (points: 100 times the whole score less this one), ``kept`` (share of
-        the whole score), ``way`` (share of the way from the constant answer to the whole score),
-        ``share`` of the blocks dropped, ``whole`` (points), and ``learned``: whether the whole
-        model is more than :data:`CLEAR` points above the constant answer, averaged over seeds.
-    """
-    whole = runs[runs["k"] == 0].set_index(WHOLE)
-    known = pd.DataFrame({"whole": 100 * whole["score"], "total": whole["blocks"]})
-    clear = 100 * (whole["score"] - whole["constant"])
-    learned = clear.groupby(["model", "task"]).mean().gt(CLEAR).rename("learned")
-    found = runs.join(known, on=WHOLE, how="inner").join(learned, on=["model", "task"])
-    floor = 100 * found["constant"]
-    return found.assign(
-        loss=found["whole"] - 100 * found["score"],
-        kept=100 * found["score"] / found["whole"],
-        way=(100 * found["score"] - floor) / (found["whole"] - floor),
-        share=found["k"] / found["total"],
-    )
-
-
-def averaged(found: pd.DataFrame, cuts: dict[str, int] | None = None) -> pd.DataFrame:
-    """The rows that averages over tasks are made of.
-
-    Tasks that the whole model learned, of the papers' averages where there are any of them; with
-    ``cuts``, a number for each model, only tasks and seeds for which so many runs are finished, so
-    that all strategies are compared on the same runs.
-    """
-    rows = found[found["learned"]]
-    rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
-    if cuts is None:
-        return rows
-    return rows[rows.groupby(WHOLE)["k"].transform("size") >= rows["model"].map(cuts).astype(int)]
-
-
-def sampling_error(score: float, n: int) -> float:
-    """Standard error of an accuracy (points) on ``n`` test examples: the binomial formula."""
-    share = score / 100
-    return 100 * float(np.sqrt(max(share * (1 - share), 0) / n))
 
 
 # ---- verdicts ---------------------------------------------------------------------------------

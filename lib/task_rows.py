@@ -171,7 +171,7 @@ def _model(asked: Reading, task: corpora.Task) -> tuple:
 
 def _tuned_file(asked: Reading, recipe, device) -> Path:
     """Where tuned weights are kept, named after everything that they depend on."""
-    known = asked.files, asked.text, asked.max_examples, DRAWN, asdict(recipe)
+    known = asked.files, asked.text, asked.task, asked.max_examples, DRAWN, asdict(recipe)
     known = *known, training.products(device, recipe.precision), records.versions()
     folder = records.results() / ".checkpoints"
     folder.mkdir(parents=True, exist_ok=True)

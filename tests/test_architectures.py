@@ -205,6 +205,28 @@ def test_sentences_and_their_classes_do_not_depend_on_the_batch(folders, name):
         )
 
 
+@pytest.mark.parametrize(
+    "name", ["bert", "roberta", "distilbert", "mpnet", "deberta-v2", "modernbert", "xlnet", "gpt2",
+             "llama", "gpt_neox"]
+)  # fmt: skip
+def test_a_head_saved_for_other_labels_is_drawn_anew(folders, name, tmp_path):
+    model, tokenizer = encoders.load(folders(name), head=("bad", "good"), device="cpu")
+    dropping.save(model, tokenizer, tmp_path / "tuned")
+    same, _ = encoders.load(tmp_path / "tuned", head=("bad", "good"), device="cpu")
+    with pytest.warns(UserWarning, match=r"is for \('bad', 'good'\); a new one is drawn"):
+        other, _ = encoders.load(tmp_path / "tuned", head=("no", "yes"), device="cpu")
+    assert other.config.id2label == {0: "no", 1: "yes"}
+    body = {f"{model.base_model_prefix}.{n}" for n, _ in model.base_model.named_parameters()}
+    stored, drawn = model.state_dict(), {}
+    for part, weight in other.state_dict().items():
+        assert torch.equal(same.state_dict()[part], stored[part])
+        if part in body:
+            assert torch.equal(weight, stored[part])
+        elif weight.ndim > 1:
+            drawn[part] = torch.equal(weight, stored[part])
+    assert drawn and not any(drawn.values())
+
+
 def test_a_classifier_that_transformers_does_not_have_is_refused(folders):
     with pytest.raises(BadInput, match="no sentence classifier of architecture 'cohere2'"):
         encoders.load(folders("cohere2"), head=3, device="cpu")

@@ -1,15 +1,15 @@
-"""The page that examines a model: what its tables say of planted runs, and a run on a small one."""
+"""Pages that examine models: what their tables say of planted runs, and runs on small models."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import planted
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from lib import batches, book, criteria, dropping, encoders, from_scratch
+from lib import batches, criteria
 
-PAGE = "14_examine"
+PAGE, BESIDE = "14_examine", "15_encoders_decoders"
 CRITERIA = ("contribution", "centred", "influence", "angle", "cka")
 COSTS = [0.5, 0.1, 0.05, 0.3]  # of each block alone, on the rows that judge
 TEXT = [
@@ -19,7 +19,7 @@ TEXT = [
 ]
 
 
-def run_of(model, **more):
+def run_of(model="a", **more):
     """One trained run of a model of four blocks whose whole loss is 3 nats."""
     keep = [[0, 1, 2, 3], *([b for b in range(4) if b != gone] for gone in range(4))]
     keep += [[0, 1, 3], [0, 1], [0]]
@@ -31,40 +31,66 @@ def run_of(model, **more):
     return row | {name: COSTS for name in CRITERIA} | more
 
 
-def tables(*runs, tolerance=0.1):
-    found = {"trained": pd.DataFrame(runs), "first": runs[0]["model"], "tolerance": tolerance}
-    return planted.run(PAGE, "table", CRITERIA=CRITERIA, dropping=dropping, **found)
+def examined(run, *, worded=True, tolerance=0.1):
+    """The tables of the page on one model."""
+    found = {"run": run, "worded": worded, "tolerance": tolerance, "CRITERIA": CRITERIA, "np": np}
+    chosen = SimpleNamespace(drop_shares=(0.5, 0.25))
+    space = planted.run(PAGE, "table", chosen=chosen, **found)
+    return space | {"cut": next(iter(space["wanted"].to_dict("records")), None)}
+
+
+def compared(*runs):
+    """The tables of the page on several."""
+    return planted.run(BESIDE, "table", trained=pd.DataFrame(runs))
 
 
 def test_losses_stand_above_the_whole_model_of_their_own():
-    found = tables(run_of("a"), run_of("b", judge=list(np.add(7, [0, *COSTS, 0, 0, 0]))))
+    runs = run_of("a"), run_of("b", judge=list(np.add(7, [0, *COSTS, 0, 0, 0])))
+    found = compared(*runs)
     assert np.allclose(found["blocks"]["loss"].unstack(), [COSTS, COSTS])
     assert found["tried"].query("strategy == 'whole'")["judge"].tolist() == [0, 0]
     assert found["tried"].query("model == 'a'")["k"].tolist() == [0, 1, 1, 1, 1, 1, 2, 3]
+    for run in runs:
+        assert np.allclose(examined(run)["blocks"]["loss"], COSTS)
+        assert examined(run)["tried"]["judge"][0] == 0
 
 
 def test_a_criterion_that_orders_the_blocks_as_the_loss_does_correlates_with_it_at_one():
-    found = tables(run_of("a", cka=[-c for c in COSTS], influence=[9.0, 2.0, 3.0, 4.0]))
-    rows = found["with_loss"].loc["a"]
-    assert np.allclose(rows.loc[["Spearman", "Kendall"], "contribution"], 1)
-    assert np.allclose(rows.loc[["Spearman", "Kendall"], "cka"], -1)
-    assert rows.loc["Kendall", "influence"] == pytest.approx(4 / 6)
+    run = run_of(cka=[-c for c in COSTS], influence=[9.0, 2.0, 3.0, 4.0])
+    for found in (examined(run)["ranks"]["loss"], compared(run)["with_loss"].loc["a"]):
+        assert found["contribution"] == pytest.approx(1) and found["cka"] == pytest.approx(-1)
+        assert found["influence"] == pytest.approx(0.8)
 
 
 def test_the_deepest_cut_within_the_tolerance_is_recommended_by_the_rows_that_decide():
-    assert tables(run_of("a"))["cut"]["keep"] == [0, 1]  # though it costs more on those that judge
-    assert tables(run_of("a"), tolerance=0.06)["cut"]["k"] == 1
-    found = tables(run_of("a"), tolerance=0.01)
+    found = examined(run_of())
+    assert found["cut"]["keep"] == [0, 1]  # though it costs more on those that judge
+    said = found["advice"](found["cut"], found["best"], 0.1, "A")
+    assert said.startswith("Of A, 2 of 4 blocks go") and "0.40 nats, more than allowed" in said
+    assert examined(run_of(), tolerance=0.06)["cut"]["k"] == 1
+    found = examined(run_of(), tolerance=0.01)
     assert found["cut"] is None
     said = found["advice"](None, found["best"], 0.01, "A")
     assert said.startswith("Drop nothing from A") and "one block costs 0.05 nats" in said
 
 
+def test_without_a_loss_the_blocks_of_the_lowest_mean_rank_go_fewest_first():
+    run = run_of(cka=[4.0, 1.0, 3.0, 2.0])  # the others: block 2, then 1
+    found = examined({n: v for n, v in run.items() if n not in ("decide", "judge")}, worded=False)
+    assert found["wanted"]["keep"].tolist() == [(0, 1, 3), (0, 3)]
+    assert found["best"].index.tolist() == [0, 1, 2] and "loss" not in found["ranks"]
+    said = found["advice"](found["cut"], found["best"], 0.1, "A")
+    assert "keep 0 1 3 (mean rank); it has no head of words" in said
+
+
 def test_the_last_block_is_ranked_among_all_by_what_it_costs():
-    found = tables(run_of("a", influence=[0.1, 0.3, 0.5, 0.7]))["sides"].loc["a"]
-    assert found["rank of that"] == 2 and found["loss, last block gone"] == pytest.approx(0.3)
-    assert found["influence, lower half"] == pytest.approx(0.2)
-    assert found["upper half"] == pytest.approx(0.6)
+    found = compared(run_of("a", influence=[0.1, 0.3, 0.5, 0.7]))
+    one = found["sides"].loc["a"]
+    assert one["its rank"] == 2 and one["last block gone"] == pytest.approx(0.3)
+    assert one["lower half changes"] == pytest.approx(0.2)
+    assert one["upper half changes"] == pytest.approx(0.6)
+    for told in ("in a the last block ranks 2 of 4", "the lower half", "top costs least"):
+        assert told in found["answer"]
 
 
 def test_all_layers_of_a_batch_stand_for_the_same_tokens(family_model):
@@ -76,19 +102,3 @@ def test_all_layers_of_a_batch_stand_for_the_same_tokens(family_model):
     )
     for name in ("contribution", "influence"):
         assert np.allclose(together[name], apart[name], atol=1e-5)
-
-
-@pytest.mark.slow
-def test_the_page_examines_a_decoder_on_a_text_file_and_saves_a_cut(tmp_path, monkeypatch):
-    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
-    tokenizer = from_scratch.tokenizer("gpt-mini-12", TEXT, 300)
-    torch.manual_seed(0)
-    sizes = {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 64}
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "m")
-    tokenizer.save_pretrained(tmp_path / "m")
-    (tmp_path / "text.txt").write_text("\n".join(TEXT), encoding="utf-8")
-    given = {"model": str(tmp_path / "m"), "file": str(tmp_path / "text.txt"), "tolerance": 50.0}
-    given |= {"beside": given["model"], "out": str(tmp_path / "small"), "max_examples": 10}
-    book.execute(planted.NOTEBOOKS / f"{PAGE}.ipynb", tmp_path / "out.ipynb", given)
-    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "small")
-    assert encoders.n_blocks(saved) == 2  # of three, a third is dropped

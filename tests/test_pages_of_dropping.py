@@ -7,7 +7,7 @@ import pandas as pd
 import planted
 import pytest
 
-from lib import corpora, encoders, settings, style
+from lib import comparison, corpora, encoders, settings, style
 
 TASKS = ("sst2", "mnli", "qnli", "qqp", "stsb")
 MODEL = "all-minilm-l6-v2"
@@ -95,7 +95,7 @@ def distilled(cut=0.80, start=0.75, student=0.80, tasks=("sst2", "mnli", "qnli")
             one = run_of(MODEL, task, 0, seed, student, distillation=made)
             students.append(one | {"blocks": 3})
     about = {"chosen": chosen("distilled"), "encoders": encoders, "corpora": corpora}
-    about |= {"cut": style.losses(pd.DataFrame(rows)), "students": pd.DataFrame(students)}
+    about |= {"cut": comparison.losses(pd.DataFrame(rows)), "students": pd.DataFrame(students)}
     return planted.run("10_distilled", "claim", **about)
 
 
@@ -133,7 +133,7 @@ def test_a_published_student_stands_for_its_teacher():
     made = {"agreement": {"before": 0.5, "after": 0.8}}
     other = run_of("bert-base-cased", "rte", 0, 0, 0.5, distillation=made)
     namespace = {"pd": pd, "style": style, "encoders": encoders}
-    namespace |= {"cut": style.losses(pd.DataFrame(rows)), "students": pd.DataFrame([other])}
+    namespace |= {"cut": comparison.losses(pd.DataFrame(rows)), "students": pd.DataFrame([other])}
     for source in planted.cells("10_distilled", "claim")[:2]:
         exec(source, namespace)  # noqa: S102
     shown = namespace["shown"]
@@ -241,7 +241,7 @@ def test_b10_compares_trainings_of_equal_length(again, long, verdict):
 def words(costs):
     """What a2 counts: loss of each strategy by model; the whole has 5."""
     rows = [
-        {"model": model, "task": "topics", "strategy": s, "k": k, "seed": 0, "loss": 5 + c * k}
+        {"model": model, "task": "editorials", "strategy": s, "k": k, "seed": 0, "loss": 5 + c * k}
         | {"blocks": 12 - k, "after": 4.0 + c if k in (0, 6) else math.nan}
         for model, by in costs.items()
         for s, c in {"whole": 0.0, **by}.items()

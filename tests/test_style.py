@@ -1,4 +1,4 @@
-"""Verdict words, losses, colours: laws of what every page shows the same way."""
+"""Verdict words, tables, colours: laws of what every page shows the same way."""
 
 import itertools
 import re
@@ -25,42 +25,6 @@ def test_averages_need_three_tasks_and_three_seeds(tasks, seeds):
     told = style.verdict([True], tasks=tasks, seeds=seeds)
     assert (told == "reproduced") == (tasks == seeds == 3)
     assert told in ("reproduced", "too little data")
-
-
-def planted(**changes):
-    rows = [
-        {"model": "m", "task": task, "strategy": s, "k": k, "seed": seed, "blocks": 6 - k}
-        | {"score": 0.9 - 0.1 * k, "constant": 0.5 if task == "sst2" else 0.88}
-        for task, (s, k), seed in itertools.product(
-            ("sst2", "cola"), (("whole", 0), ("top", 1), ("top", 2)), (0, 1)
-        )
-    ]
-    return pd.DataFrame(rows).assign(**changes)
-
-
-def test_a_loss_is_the_whole_model_s_score_less_the_smaller_one_s():
-    found = style.losses(planted())
-    assert np.allclose(found["loss"], 10 * found["k"])
-    assert np.allclose(found["kept"], (0.9 - 0.1 * found["k"]) / 0.9)
-    sst2 = found[found["task"] == "sst2"]
-    assert np.allclose(sst2["way"], 1 - sst2["k"] / 4)
-    assert np.allclose(found["share"], found["k"] / 6)
-    assert sst2["learned"].all() and not found[found["task"] == "cola"]["learned"].any()
-
-
-def test_a_run_without_its_whole_model_has_no_loss():
-    runs = planted()
-    found = style.losses(runs[~((runs["k"] == 0) & (runs["seed"] == 1))])
-    assert set(found["seed"]) == {0}
-
-
-def test_averages_hold_what_was_learned_and_finished_and_no_extra_task():
-    runs = planted(constant=0.5)
-    found = style.losses(runs)
-    assert set(style.averaged(found)["task"]) == {"sst2"}
-    assert set(style.averaged(found[found["task"] == "cola"])["task"]) == {"cola"}
-    some = found[~((found["k"] == 2) & (found["seed"] == 1))]
-    assert set(style.averaged(some, cuts={"m": 3})["seed"]) == {0}
 
 
 def test_a_strategy_keeps_its_look_whoever_stands_next_to_it():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import lib
-from lib import corpora, encoders, records, settings
+from lib import archive, corpora, encoders, records, settings
 
 PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
 
@@ -86,6 +86,31 @@ def tasks() -> str:
     )
 
 
+def rated() -> str:
+    """Tasks of rated sentences: sizes, labels, near-duplicates, and the agreement of people."""
+    try:
+        found = [corpora.load(name) for name in ("polarity", "domain", "valence")]
+    except lib.BadInput as error:
+        return f"{error}."
+    agreed = archive.human_ceiling([text for text, _ in found[-1].test])
+    people = ", ".join(f"{name} {agreed[name]:.3f}" for name in ("pearson", "spearman"))
+    return table(_rated(task, "" if task.labels else people) for task in found)
+
+
+def _rated(task, people: str) -> dict[str, str]:
+    labels = pd.Series([label for part in (task.train, task.dev, task.test) for _, label in part])
+    kinds = labels.value_counts().reindex(task.labels) if task.labels else {}
+    spread = f"mean {labels.mean():.2f}, standard deviation {labels.std():.2f}" if people else ""
+    duplicates = task.skipped.get("near-duplicates, kept in one part", 0)
+    return {
+        "Task": f"`{task.name}`",
+        "Train / dev / test": " / ".join(f"{len(p):,}" for p in (task.train, task.dev, task.test)),
+        "Labels": spread or ", ".join(f"{name} {n:,}" for name, n in kinds.items()),
+        "Near-duplicates": f"{duplicates:,}",
+        "Human ceiling": people or "–",
+    }
+
+
 def modules(folder: Path) -> str:
     """Write a page for each module of lib; gives the table of them with their purposes."""
     rows = []
@@ -121,6 +146,7 @@ def write(app) -> None:
         "modules": modules(tree / "book/library"),
         "profiles": table(settings.describe()),
         "records": at_hand(results),
+        "rated": rated(),
         "tasks": tasks(),
     }
     data(results, tree / "book/_static/data")
