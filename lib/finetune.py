@@ -259,7 +259,7 @@ def run(
 def tuned(
     model: str | Path, task: corpora.Task, *stages: Stage, seed: int = 0, device=None
 ) -> tuple:
-    """A model after some stages of dropping and fine-tuning, its tokenizer, and its :func:`run`.
+    """A model after some stages of dropping and fine-tuning, its tokenizer, the last's account.
 
     A stage is a pair: the blocks that stay (by the numbers of the whole model, None for all that
     are left) and the recipe by which they are then trained. Each is trained once: its weights wait
@@ -272,15 +272,13 @@ def tuned(
         with safe_open(file, "pt") as stored:
             for name, tensor in weights(learner).items():
                 tensor.copy_(stored.get_tensor(name))
-            return learner, tokenizer, json.loads(stored.metadata()["values"])
-    keep, recipe = stages[-1]
+            return learner, tokenizer, json.loads(stored.metadata()["account"])
     account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
-    values = scores(learner, tokenizer, task, recipe) | account | {"keep": keep}
-    write_tensors(weights(learner), file, {"values": json.dumps(values)})
+    write_tensors(weights(learner), file, {"account": json.dumps(account)})
     by_age = sorted(file.parent.glob("tuned-*.safetensors"), key=lambda f: f.stat().st_mtime)
     for old in by_age[:-KEPT]:
         old.unlink(missing_ok=True)
-    return learner, tokenizer, values
+    return learner, tokenizer, account
 
 
 def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device) -> tuple:
@@ -292,7 +290,7 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
         _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), *((k, asdict(r)) for k, r in stages)]
+    told = [encoders.digest(encoders.find(model)), *((k and list(k), asdict(r)) for k, r in stages)]
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 
 
