@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lib.criteria import block_similarity, criteria, measure
 from lib.encoders import block_list, family, n_blocks, quiet, refusal, without_cache
@@ -202,7 +202,7 @@ def _settings(model) -> dict[str, object]:
     found: dict[str, object] = {}
     for path, module in model.named_modules():
         found[path] = type(module).__name__
-        if not isinstance(module, (nn.Dropout, PreTrainedModel)):
+        if not isinstance(module, (nn.Dropout, transformers.PreTrainedModel)):
             plain = {n: v for n, v in vars(module).items() if isinstance(v, (int, float, str))}
             found |= {f"{path}.{n}": v for n, v in plain.items() if n[0] != "_" and n != "training"}
         for name, buffer in module.named_buffers(recurse=False):
