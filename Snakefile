@@ -25,7 +25,8 @@ TEXTS = {path.stem: path.read_text() for path in sorted(Path("notebooks").glob("
 LAST = "00_scoreboard"
 NAMED = {page: set(re.findall(r'settings\.of\(\\"(\w+)', text)) for page, text in TEXTS.items()}
 NAMED[LAST] = set()  # it reads what the other pages found
-OWNER = {page.split("_", 1)[1]: page for page in TEXTS}
+OWNER = {page.split("_", 1)[1]: page for page in TEXTS}  # of others the first page that names it
+OWNER = {name: page for page in reversed(TEXTS) for name in NAMED[page]} | OWNER
 LIBRARY = [str(path) for path in sorted(Path("lib").rglob("*")) if path.suffix in (".py", ".yml")]
 SHOWN = [path for path in LIBRARY if path != "lib/book.py"]  # no page depends on the builder
 NUMBERS = [path for path in SHOWN if path != "lib/style.py"]
@@ -73,13 +74,14 @@ def jobs():
     """Name of each job of the records: its page, model, task, and the texts that it is given."""
     found = {}
     for page in TEXTS:
-        names = sorted(own(page), key=lambda name: OWNER.get(name) == page)
-        tables = {TASKS.get(name, "tasks"): SHIPPED["all"] | SHIPPED.get(name, {}) for name in names}
-        lists = {parameter: table["tasks"] for parameter, table in tables.items()}
-        models = tables["tasks"]["models"] if tables else ()
-        for model, task in product(models, dict.fromkeys(chain(*lists.values()))):
-            given = {name: task if task in tasks else tasks[0] for name, tasks in lists.items()}
-            found[f"{page}/{model.replace('/', '__')}--{task}"] = (page, model, task, given)
+        tables = {name: SHIPPED["all"] | SHIPPED.get(name, {}) for name in sorted(own(page))}
+        apart = {TASKS[name]: tables.pop(name)["tasks"] for name in TASKS if name in tables}
+        for model in dict.fromkeys(chain(*(table["models"] for table in tables.values()))):
+            mine = [table["tasks"] for table in tables.values() if model in table["models"]]
+            lists = {"tasks": list(chain(*mine))} | apart
+            for task in dict.fromkeys(chain(*lists.values())):
+                given = {name: task if task in tasks else tasks[0] for name, tasks in lists.items()}
+                found[f"{page}/{model.replace('/', '__')}--{task}"] = (page, model, task, given)
     return found
 
 

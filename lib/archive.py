@@ -10,6 +10,7 @@ vaderSentiment 3.3.2, not in its wheel. Set-up fetches it once into the Python e
 Reading checks the whole archive by its SHA-256 and takes about a quarter of a second.
 """
 
+import csv
 import html
 import io
 import json
@@ -23,8 +24,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from lib import readers
 from lib.errors import BadInput
 from lib.metrics import pearson_spearman
 
@@ -92,7 +93,7 @@ def _members(path: Path, changed: int) -> dict[str, bytes]:
         return {Path(m.name).name: files.extractfile(m).read() for m in texts}
 
 
-def rated(kind: str, told: Counter) -> list[tuple[str, list[int]]]:
+def rated(kind: str, told: Counter) -> pd.DataFrame:
     """Sentences of one kind with all their ratings, in the order of the file.
 
     HTML entities and doubled single quotation marks (for ``"``) are resolved, line ends are made
@@ -105,73 +106,68 @@ def rated(kind: str, told: Counter) -> list[tuple[str, list[int]]]:
         A key of :data:`KINDS`.
     told
         Takes the counts.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``text``, ``ratings`` (lists of whole numbers) and ``mean`` (of the ratings).
     """
     if not place().is_file():
         raise BadInput(f"the {SOURCE} is not in this Python environment; {ONCE}")
     members = _members(place(), place().stat().st_mtime_ns)
-    given, truth = (f"{KINDS[kind]}_{part}.txt" for part in ("anonDataRatings", "GroundTruth"))
-    ratings = {row[0]: _ratings(where, row[3]) for where, row in _rows(members, given, 4)}
-    told["line ends of Windows"] += members[truth].count(b"\r\n")
-    found = {}
-    for where, (number, stated, written) in _rows(members, truth, 3):
-        if number not in ratings:
-            raise BadInput(f"{where}: sentence {number!r} has no ratings")
-        plain = html.unescape(written)
-        sentence, far = plain.replace("''", '"'), readers.number(where, stated, -4, 4)
-        told["sentences with HTML entities resolved"] += plain != written
-        told["sentences with doubled quotation marks resolved"] += "''" in written
-        told["repeated sentences"] += sentence in found
-        told["stated means that are not those of the ratings"] += (
-            abs(far - mean(ratings[number])) > 1e-3
-        )
-        found.setdefault(sentence, ratings[number])
-    return list(found.items())
+    truth = members[f"{KINDS[kind]}_GroundTruth.txt"]
+    given = _columns(members[f"{KINDS[kind]}_anonDataRatings.txt"], ["id", "ratings"], [0, 3])
+    table = _columns(truth, ["id", "stated", "written"]).merge(given, on="id", how="left")
+    plain, table["ratings"] = table["written"].map(html.unescape), table["ratings"].map(json.loads)
+    table["mean"] = table["ratings"].map(np.mean)
+    table["text"] = plain.str.replace("''", '"')
+    again = table["text"].duplicated()
+    counts = {
+        "line ends of Windows": truth.count(b"\r\n"),
+        "sentences with HTML entities resolved": (plain != table["written"]).sum(),
+        "sentences with doubled quotation marks resolved": plain.str.contains("''").sum(),
+        "repeated sentences": again.sum(),
+        "stated means that are not those of the ratings": (
+            (table["stated"].astype(float) - table["mean"]).abs() > 1e-3
+        ).sum(),
+    }
+    told.update({what: int(count) for what, count in counts.items()})
+    return table.loc[~again, ["text", "ratings", "mean"]]
 
 
-def mean(ratings: list[int]) -> float:
-    """Mean of a sentence's ratings."""
-    return sum(ratings) / len(ratings)
+def _columns(raw: bytes, names: list[str], columns=None) -> pd.DataFrame:
+    """Columns of one tab-separated file, as text."""
+    options = {"names": names, "usecols": columns, "dtype": str, "keep_default_na": False}
+    return pd.read_csv(io.BytesIO(raw), sep="\t", quoting=csv.QUOTE_NONE, **options)
 
 
-def _rows(members, name: str, width: int) -> list[tuple[str, list[str]]]:
-    if name not in members:
-        raise BadInput(f"{place().name} has no file {name}")
-    rows = [(where, line.split("\t")) for where, line in readers.lines(name, members[name])]
-    for where, row in rows:
-        if len(row) != width or not readers.visible(row[-1]):
-            raise BadInput(
-                f"{where}: has {len(row)} columns; {width} are needed, the last with text"
-            )
-    return rows
+def _every(told: Counter) -> pd.DataFrame:
+    """All sentences, with a column ``kind``."""
+    return pd.concat([rated(kind, told).assign(kind=kind) for kind in KINDS])
 
 
-def _ratings(where: str, text: str) -> list[int]:
-    if not re.fullmatch(r"\[-?[0-4](, -?[0-4])*\]", text):
-        raise BadInput(f"{where}: {text!r:.80} is no list of ratings from -4 to 4")
-    return json.loads(text)
-
-
-def sentences(kind: str, told: Counter) -> list[tuple[str, None]]:
+def sentences(told: Counter, kind: str) -> list[tuple[str, None]]:
     """Sentences of one kind, without labels."""
-    return [(sentence, None) for sentence, _ in rated(kind, told)]
+    return [(sentence, None) for sentence in rated(kind, told)["text"]]
 
 
 def polarity(told: Counter) -> list[tuple[str, str]]:
     """Movie sentences that most raters call negative or positive: mean of 0.5 or more from 0."""
-    means = [(sentence, mean(ratings)) for sentence, ratings in rated("movie", told)]
-    clear = [(sentence, value) for sentence, value in means if abs(value) >= CLEAR]
-    told[f"sentences rated between -{CLEAR} and {CLEAR}"] += len(means) - len(clear)
-    return [(s, "positive" if value > 0 else "negative") for s, value in clear]
+    movie = rated("movie", told)
+    clear = movie[movie["mean"].abs() >= CLEAR]
+    told[f"sentences rated between -{CLEAR} and {CLEAR}"] += len(movie) - len(clear)
+    label = (clear["mean"] > 0).map({True: "positive", False: "negative"})
+    return list(zip(clear["text"], label, strict=True))
 
 
 def domain(told: Counter) -> list[tuple[str, str]]:
     """All sentences with the kind of text they come from."""
-    return [(sentence, kind) for kind in KINDS for sentence, _ in rated(kind, told)]
+    return list(_every(told)[["text", "kind"]].itertuples(index=False, name=None))
 
 
 def valence(told: Counter) -> list[tuple[str, float]]:
     """All sentences with the mean of their ratings, from -4 to 4."""
-    return [(s, mean(ratings)) for kind in KINDS for s, ratings in rated(kind, told)]
+    return list(_every(told)[["text", "mean"]].itertuples(index=False, name=None))
 
 
 def human_ceiling(sentences, *, draws: int = 20, seed: int = 0) -> dict[str, float]:
@@ -190,14 +186,13 @@ def human_ceiling(sentences, *, draws: int = 20, seed: int = 0) -> dict[str, flo
     dict
         ``corr``, ``pearson``, ``spearman``.
     """
-    known = {s: np.array(r) for kind in KINDS for s, r in rated(kind, Counter())}
-    random, scores = np.random.default_rng(seed), []
+    known = dict(_every(Counter())[["text", "ratings"]].itertuples(index=False, name=None))
+    given, random, scores = [known[s] for s in sentences], np.random.default_rng(seed), []
+    size, total = (np.array(list(map(count, given))) for count in (len, sum))
     for _ in range(draws):
-        one = np.array([random.choice(known[s]) for s in sentences])
-        size = np.array([len(known[s]) for s in sentences])
-        rest = (np.array([known[s].sum() for s in sentences]) - one) / (size - 1)
-        scores.append(pearson_spearman(one, rest))
-    return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+        one = np.array([random.choice(ratings) for ratings in given])
+        scores.append(pearson_spearman(one, (total - one) / (size - 1)))
+    return pd.DataFrame(scores).mean().to_dict()
 
 
 if __name__ == "__main__":

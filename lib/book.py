@@ -107,6 +107,8 @@ def _finish(path: Path, cost: dict) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     _head(content["cells"][0], path.name.lstrip(".").split("_")[0])
     for cell in content["cells"]:
+        if "injected-parameters" in cell["metadata"].get("tags", ()):
+            cell["metadata"]["tags"].append("remove-cell")  # the page says which build it is
         outputs = cell.get("outputs", [])
         outputs[:] = [output for output in outputs if WIDGET not in output.get("data", {})]
         for data in (output.get("data", {}) for output in outputs):

@@ -5,6 +5,7 @@ treebank, the archive of rated sentences, a folder with the original files, or t
 plain Python lists, some 100 MB for the largest set.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import archive, metrics, readers, sources, treebank
+from lib import archive, metrics, readers, treebank
 from lib.errors import BadInput, one_of
 from lib.task_table import TASKS, TaskInfo, official_split
 
@@ -127,8 +128,8 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     one_of("task", name, TASKS)
     info, told = TASKS[name], Counter()
     where = _where(info, root)
-    source, parts = _READ[where](info, _files(info, where, root), seed, told)
-    train, dev, test = (list(part) for part in parts)
+    source, parts = _parts(info, where, _files(info, where, root), seed, told)
+    train, dev, test = map(list, parts)
     if not (train and dev and test):
         raise BadInput(f"task {name!r} from {source} has too few items for train, dev and test")
     labels = _labels(info, train, dev + test, told)
@@ -140,7 +141,7 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
 
 def _where(info: TaskInfo, root) -> str:
     """Which source of a task ``root`` means; refuses one that the task does not have."""
-    if info.own in {"archive", "python"}:
+    if info.own == "archive":
         return info.own
     where = {None: "embedded", "embedded": "embedded", "hub": "hub"}.get(root, "folder")
     if where not in info.sources:
@@ -155,8 +156,7 @@ def _files(info: TaskInfo, where: str, root) -> list[Path]:
         parts = readers.hub(info.name).values()
         return [Path(file["filename"]) for part in parts for file in part.cache_files]
     if where != "folder":
-        ours = {"archive": archive.place(), "python": sources.topics_file()}
-        return [ours.get(where, Path(treebank.__file__))]
+        return [archive.place()] if where == "archive" else treebank.FILES
     root = data_root() if root == "root" else Path(root)
     if root is None:
         raise BadInput("there is no data root: set REDUNDANCY_DATA to its folder")
@@ -167,39 +167,22 @@ def _files(info: TaskInfo, where: str, root) -> list[Path]:
     raise BadInput(f"data root {str(root)!r} has no folder {' or '.join(places)}")
 
 
-def _from_files(info, files, seed, told):
-    place = "glue/" * (files[0].parent.parent.name == "glue") + info.folder
-    return f"data root, {place}", info.split(*(info.read(file, told) for file in files))
-
-
-def _from_archive(info, files, seed, told):
+def _parts(info: TaskInfo, where: str, files: list[Path], seed: int, told: Counter) -> tuple:
+    """The source in words, and the items of train, dev and test."""
+    if where == "folder":
+        place = "glue/" * (files[0].parent.parent.name == "glue") + info.folder
+        return f"data root, {place}", info.split(*(info.read(file, told) for file in files))
+    if where == "hub":
+        return f"Hub, {readers.HUB}", info.split(*readers.hub_parts(info, told))
+    if where == "embedded":
+        items = treebank.tagged(info.name, sum(EMBEDDED_SIZES), seed=seed)
+        ends = np.cumsum((0, *EMBEDDED_SIZES))
+        parts = [items[begin:end] for begin, end in itertools.pairwise(ends)]
+        return f"embedded treebank, seed {seed}", parts
     parts = readers.split_apart(info.read(told), seed, (0.8, 0.9), told)
     if info.kind == "text":
         parts = [[(WORD.findall(text), None) for text, _ in part] for part in parts]
     return archive.SOURCE, parts
-
-
-def _from_treebank(info, files, seed, told):
-    first, second, third = EMBEDDED_SIZES
-    items = treebank.tagged(info.name, first + second + third, seed=seed)
-    parts = items[:first], items[first : first + second], items[first + second :]
-    return f"embedded treebank, seed {seed}", parts
-
-
-def _from_hub(info, files, seed, told):
-    parts = ("train", "validation_matched" if info.name == "mnli" else "validation")
-    data = readers.hub(info.name)
-    read = (readers.hub_rows(data[p], p, told, texts=info.hub, labels=info.labels) for p in parts)
-    return f"Hub, {readers.HUB}", info.split(*read)
-
-
-_READ = {
-    "embedded": _from_treebank,
-    "python": lambda info, files, seed, told: (sources.topics_source(), info.read(told)),
-    "archive": _from_archive,
-    "folder": _from_files,
-    "hub": _from_hub,
-}
 
 
 def _labels(info, train, held_out, told) -> tuple[str, ...]:

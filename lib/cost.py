@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
@@ -31,30 +31,26 @@ SEED = 0  # of the order of the batches; it changes no result that is kept
 SHARED = "encoder.albert_layer_groups"  # where ALBERT keeps its one block
 WORK = ("inference", "tuning")
 Depths = Mapping[Hashable, Sequence[int]]  # name of a depth: the blocks it keeps
-COUNTED = (2, 4, 6)  # tokens of the sentences whose operations are counted
+Seconds = dict[Hashable, list[float]]  # of every round, by name
 
 # On Linux fresh processes are forked from one that has done the imports and nothing else; elsewhere
 # a fork of a process that holds system libraries can fail, and each does its imports anew.
-START = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-if sys.platform == "linux":
-    START.set_forkserver_preload(["lib.finetune", "transformers.models.bert.modeling_bert"])
-MAXRSS = 1024 if sys.platform == "linux" else 1  # bytes in a unit of ru_maxrss
+LINUX = sys.platform == "linux"
+START = multiprocessing.get_context("forkserver" if LINUX else "spawn")
+START.set_forkserver_preload(["lib.finetune", "transformers.models.bert.modeling_bert"])
 
 
 def timed(call: Callable, device: torch.device) -> float:
     """Seconds of a call; work still running on the device is waited for."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
+    wait(device)
     begin = time.perf_counter()
     call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait(device)
     return time.perf_counter() - begin
 
 
-def in_turn(
-    ways: Mapping[Hashable, Callable[[], float]], repeats: int
-) -> dict[Hashable, list[float]]:
+def in_turn(ways: Mapping[Hashable, Callable[[], float]], repeats: int) -> Seconds:
     """Seconds of each way, run in turn, after each ran once unmeasured.
 
     Parameters
@@ -98,11 +94,9 @@ def counted(config: PretrainedConfig) -> dict[str, int]:
 def operations(model, shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
     r"""Multiply-adds of a forward pass over padded batches, inside the blocks and outside.
 
-    The products that torch runs for one sentence are counted at three lengths; as they are
-    :math:`a + b T + c T^2` (attention takes every token with every token), this gives them for
-    every length, and the same with a single block left says what lies outside the blocks.
-    Lookups, normalisation and softmax are not counted. An update of fine-tuning takes three times
-    as many: gradients are needed for the inputs of every product and for its weights.
+    The products that torch runs are counted, of the whole model and of one block left. Lookups,
+    normalisation and softmax are not. An update of fine-tuning takes three times as many:
+    gradients are needed for the inputs of every product and for its weights.
 
     Parameters
     ----------
@@ -111,26 +105,21 @@ def operations(model, shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
     shapes
         (B, T) of every batch.
     """
-    n = dropping.n_blocks(model)
-    batch, tokens = np.array(list(shapes)).T
-    sums = np.array([(batch * tokens**2).sum(), (batch * tokens).sum(), batch.sum()])
-    whole, one = (int(_per_sentence(model, keep) @ sums) for keep in (range(n), [0]))
+    n, shapes = dropping.n_blocks(model), list(shapes)
+    whole, one = (_products(dropping.smaller(model, keep), shapes) for keep in (range(n), [0]))
     block = (whole - one) // max(n - 1, 1)
     return {"blocks": n * block, "rest": whole - n * block}
 
 
-def _per_sentence(model, keep: Sequence[int]) -> np.ndarray:
-    """Multiply-adds of one sentence as a polynomial of its length: c, b, a."""
-    cut, found = dropping.smaller(model, keep), []
-    taken = inspect.signature(cut.forward).parameters
-    cut.set_attn_implementation("eager")  # fused attention is not counted
-    for length in COUNTED:
-        ids = torch.ones(1, length, dtype=torch.long, device=model.device)
-        given = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids)}
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            cut(**{name: value for name, value in given.items() if name in taken})
-        found.append(counter.get_total_flops() // 2)
-    return np.linalg.solve(np.vander(COUNTED, 3), found).round().astype(int)
+def _products(model, shapes: Sequence[tuple[int, int]]) -> int:
+    taken = inspect.signature(model.forward).parameters
+    model.set_attn_implementation("eager")  # fused attention is not counted
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        for shape in shapes:
+            ids = torch.ones(shape, dtype=torch.long, device=model.device)
+            given = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids)}
+            model(**{name: value for name, value in given.items() if name in taken})
+    return counter.get_total_flops() // 2
 
 
 def predicted(known: Mapping[str, int], left: float) -> float:
@@ -145,19 +134,17 @@ def predicted(known: Mapping[str, int], left: float) -> float:
     return (known["blocks"] * left + known["rest"]) / whole
 
 
-def shapes(
-    model, tokenizer, task: corpora.Task, recipe: Recipe
-) -> dict[str, list[tuple[int, int]]]:
+def shapes(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict[str, list[tuple]]:
     """(B, T) of the batches of one pass of ``inference`` and of ``tuning`` over a task."""
     encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
     lengths = [len(ids) for ids in encoded.ids]
-    groups = {
-        "inference": batches.bucket(lengths, activations.batch_size(model.device)),
-        "tuning": plan(lengths, recipe, SEED)[1:],
-    }
+    groups = (
+        batches.bucket(lengths, activations.batch_size(model.device)),
+        plan(lengths, recipe, SEED)[1:],
+    )
     return {
-        work: [(len(group), max(lengths[i] for i in group)) for group in of_work]
-        for work, of_work in groups.items()
+        work: [(len(group), max(lengths[i] for i in group)) for group in found]
+        for work, found in zip(WORK, groups, strict=True)
     }
 
 
@@ -187,15 +174,17 @@ def tuning(model, tokenizer, task: corpora.Task, recipe: Recipe) -> float:
         return timed(lambda: [state.update() for _ in state.plan[1:]], model.device)
 
 
-def times(
-    model, tokenizer, task: corpora.Task, keeps: Depths, recipe: Recipe, *, repeats: int
-) -> dict[tuple, list[float]]:
-    """Seconds of one pass of inference and one of fine-tuning, at several depths in turn.
+def by_depth(
+    model: str | Path, task: corpora.Task, keeps: Depths, recipe: Recipe, *, repeats: int
+) -> dict[Hashable, dict]:
+    """Everything that is measured of a model at some depths, name of the depth by name.
+
+    Memory: one model, and one training at a time.
 
     Parameters
     ----------
-    model, tokenizer
-        The whole model, from :func:`lib.finetune.begin`.
+    model
+        As for :func:`lib.encoders.load`.
     task
         Its ``train`` part is read and trained on.
     keeps
@@ -205,81 +194,54 @@ def times(
 
     Returns
     -------
-    dict
-        Seconds of every round under (``inference`` or ``tuning``, name of the depth). Memory: one
-        model, and one training at a time.
-    """
-    encoded, ways = finetune.encode(model, tokenizer, task.train, recipe.max_length), {}
-    for name, keep in keeps.items():
-        cut = dropping.smaller(model, keep)
-        ways["inference", name] = lambda cut=cut: inference(cut, tokenizer, encoded)
-        ways["tuning", name] = lambda cut=cut: tuning(cut, tokenizer, task, recipe)
-    return in_turn(ways, repeats)
-
-
-def by_depth(
-    model: str | Path, task: corpora.Task, keeps: Depths, recipe: Recipe, *, repeats: int
-) -> dict[Hashable, dict]:
-    """Everything that is measured of a model at some depths, name of the depth by name.
-
-    Returns
-    -------
     dict of dict
         Of each depth :func:`size`, ``inference_seconds`` and ``tuning_seconds`` (one per round),
         the :func:`operations` of both on the *whole* model, ``sentences``, ``updates`` and padded
         ``tokens``.
     """
-    learner, tokenizer = finetune.begin(model, task, seed=SEED)
-    sizes = {name: size(learner, tokenizer, keep, task, recipe) for name, keep in keeps.items()}
-    seconds = times(learner, tokenizer, task, keeps, recipe, repeats=repeats)
-    read = shapes(learner, tokenizer, task, recipe)
-    known = {f"{work}_operations": operations(learner, read[work]) for work in WORK}
+    whole, tokenizer = finetune.begin(model, task, seed=SEED)
+    encoded, ways = finetune.encode(whole, tokenizer, task.train, recipe.max_length), {}
+    cuts = {name: dropping.smaller(whole, keep) for name, keep in keeps.items()}
+    for name, cut in cuts.items():
+        ways["inference", name] = partial(inference, cut, tokenizer, encoded)
+        ways["tuning", name] = partial(tuning, cut, tokenizer, task, recipe)
+    seconds, read = in_turn(ways, repeats), shapes(whole, tokenizer, task, recipe)
+    known = {f"{work}_operations": operations(whole, read[work]) for work in WORK}
     known |= {"sentences": len(task.train), "updates": len(read["tuning"])}
     known["tokens"] = {work: sum(b * t for b, t in read[work]) for work in WORK}
     return {
-        name: found | known | {f"{work}_seconds": seconds[work, name] for work in WORK}
-        for name, found in sizes.items()
+        name: size(cut, tokenizer, task, recipe)
+        | known
+        | {f"{work}_seconds": seconds[work, name] for work in WORK}
+        for name, cut in cuts.items()
     }
 
 
-def size(model, tokenizer, keep: Sequence[int], task: corpora.Task, recipe: Recipe) -> dict:
-    """What a model holds when some of its blocks are kept: parameters, bytes on disk, peak memory.
+def size(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict:
+    """What a model holds: parameters, bytes on disk, peak memory.
 
     Returns
     -------
     dict
-        ``blocks``, :func:`parameters`, ``disk_bytes`` (its safetensors files) and ``memory``
-        (:func:`memory`).
+        ``blocks``, :func:`parameters`, ``disk_bytes`` (its safetensors files) and ``memory``, bytes
+        of a fresh process: ``start`` (Python and its libraries), and the most held until it has
+        read the saved model and made a pass of ``inference``, then of ``tuning``. On a GPU these
+        count what torch holds there, and ``start`` is 0.
     """
-    cut = dropping.smaller(model, keep)
     with tempfile.TemporaryDirectory() as folder:
-        dropping.save(cut, tokenizer, Path(folder))
-        stored, held = encoders.stored_bytes(Path(folder)), memory(Path(folder), task, recipe)
-    return {"blocks": len(keep), **parameters(cut), "disk_bytes": stored, "memory": held}
+        stored = encoders.stored_bytes(dropping.save(model, tokenizer, Path(folder)))
+        found = alone(_memory, folder, task, recipe)
+    most = {"start": 0 if "device_peak_bytes" in found else found["start_bytes"]}
+    most |= {work: found[work] for work in WORK}
+    blocks = dropping.n_blocks(model)
+    return {"blocks": blocks, **parameters(model), "disk_bytes": stored, "memory": most}
 
 
-def memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
-    """Most memory held in a fresh process that reads a model, then infers, then fine-tunes.
-
-    Returns
-    -------
-    dict
-        Bytes: ``start`` (Python and its libraries), and the most held until the end of ``load``,
-        ``inference`` and ``tuning``. On a GPU these count what torch holds there, and ``start`` is
-        0.
-    """
-    found = alone(_memory, folder, task, recipe)
-    return {"start": found["start_bytes"] if "device_peak_bytes" not in found else 0} | {
-        name: found[name] for name in ("load", *WORK)
-    }
-
-
-def _memory(folder: Path, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
+def _memory(folder: str, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
     model, tokenizer = encoders.load(folder, head=finetune.outputs(task))
     most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else held
-    found = {"load": most()}
     inference(model, tokenizer, finetune.encode(model, tokenizer, task.train, recipe.max_length))
-    found["inference"] = most()
+    found = {"inference": most()}
     tuning(model, tokenizer, task, recipe)
     return found | {"tuning": most()}
 
@@ -289,10 +251,10 @@ def held() -> int:
 
     Linux also counts in ``ru_maxrss`` what the parent held; VmHWM is this process alone.
     """
-    status = Path("/proc/self/status")
-    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
-        return int(found[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS
+    if LINUX:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def alone(call: Callable[..., dict], *given) -> dict:

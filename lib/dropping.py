@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lib.checkpoints import quiet, refusal
 from lib.criteria import block_similarity, criteria, measure
@@ -26,6 +26,7 @@ from lib.strategies import (
     PAPER_STRATEGIES,
     STRATEGIES,
     blocks_to_keep,
+    depths,
     greedy,
     most_dropped,
     most_similar,
@@ -34,8 +35,8 @@ from lib.structure import block_list, family, n_blocks, without_cache
 
 __all__ = [
     "PAPER_STRATEGIES", "STRATEGIES", "block_list", "block_similarity", "blocks_to_keep",
-    "criteria", "drop_blocks", "freeze", "greedy", "measure", "most_dropped", "most_similar",
-    "n_blocks", "prove", "save", "smaller",
+    "criteria", "depths", "drop_blocks", "freeze", "greedy", "measure", "most_dropped",
+    "most_similar", "n_blocks", "prove", "save", "smaller",
 ]  # fmt: skip
 
 COUNTS = {"n_layer", "n_layers", "num_layers", "num_hidden_layers"}  # in modules
@@ -202,7 +203,7 @@ def _settings(model) -> dict[str, object]:
     found: dict[str, object] = {}
     for path, module in model.named_modules():
         found[path] = type(module).__name__
-        if not isinstance(module, (nn.Dropout, PreTrainedModel)):
+        if not isinstance(module, (nn.Dropout, transformers.PreTrainedModel)):
             plain = {n: v for n, v in vars(module).items() if isinstance(v, (int, float, str))}
             found |= {f"{path}.{n}": v for n, v in plain.items() if n[0] != "_" and n != "training"}
         for name, buffer in module.named_buffers(recurse=False):

@@ -116,7 +116,7 @@ def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
     device
         Where to put it; default :func:`default_device`.
     random_seed
-        Draw all weights anew from this seed: the model's random twin, of the same shape. None
+        Draw all weights anew from this seed: the random-init baseline, of the same shape. None
         reads the published weights.
 
     Returns

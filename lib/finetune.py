@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, corpora, dropping, encoders, records, sampling
-from lib.errors import BadInput, one_of
+from lib import activations, batches, comparison, corpora, criteria, dropping, encoders, records
+from lib.errors import BadInput
+from lib.settings import Settings
 from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
 
-STARTS = ("pretrained", "tuned")
+Stage = tuple[Sequence[int] | None, Recipe]  # the blocks that stay, and how they are trained
 TOKENS = ("head", "last", "mean")  # whose vector stands for a sentence, see vectors
 KEPT = 8  # tuned models in the cache; the oldest go
 COMPARED = 2000  # sentences of the training part at most, on which layers are compared
@@ -162,7 +163,7 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
     """What a model scores on the test part, by name.
 
     ``score`` is the task's own metric and ``constant`` the best of one constant answer; then all
-    metrics, ``predictions`` (:func:`lib.sampling.marks`), ``dev``, ``blocks`` and ``parameters``.
+    metrics, ``predictions`` (:func:`lib.comparison.marks`), ``dev``, ``blocks`` and ``parameters``.
     """
     length = {"max_length": recipe.max_length}
     found = predict(model, tokenizer, [text for text, _ in task.test], **length)
@@ -171,11 +172,43 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
         "score": next(iter(metrics.values())),
         "constant": corpora.constant(task),
         **metrics,
-        "predictions": sampling.marks(found, bool(task.labels)),
+        "predictions": comparison.marks(found, bool(task.labels)),
         "dev": evaluate(model, tokenizer, task, task.dev, **length),
         "blocks": dropping.n_blocks(model),
         "parameters": encoders.n_parameters(model),
     }
+
+
+def recipe(settings: Settings) -> Recipe:
+    """The recipe of a page's settings."""
+    chosen = settings.learning_rate, settings.epochs, settings.batch
+    return Recipe(*chosen, precision=settings.precision)
+
+
+def kept(
+    settings: Settings, model: str, strategy: str, k: int, *, task: str, seed: int
+) -> list[int]:
+    """Blocks that a strategy keeps of a model, ``whole`` all of them.
+
+    A strategy that measures (:data:`lib.criteria.NEEDS`) reads the training part for it.
+    """
+    n, measured = encoders.blocks(model), None
+    if strategy in criteria.NEEDS:
+        encoder, tokenizer = encoders.load(model)
+        text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
+        encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
+        measured = criteria.needed(encoder, tokenizer, encoded, [strategy])[strategy]
+    strategy = "top" if strategy == "whole" else strategy
+    return dropping.blocks_to_keep(strategy, n, k, similarity=measured)
+
+
+def recorded(settings: Settings, model: str, task: str, keep: Sequence[int], seed: int) -> dict:
+    """:func:`run` by a page's settings; of cells that keep the same blocks only one is computed."""
+    known = records.same(settings, model=model, task=task, seed=seed, keep=list(keep))
+    if known:
+        return known
+    text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
+    return run(model, text, keep=keep, recipe=recipe(settings), seed=seed, progress=True)
 
 
 def run(
@@ -185,7 +218,7 @@ def run(
     keep: Sequence[int] | None = None,
     recipe: Recipe = RELEASED,
     seed: int = 0,
-    start: str = "pretrained",
+    earlier: Sequence[Stage] = (),
     device=None,
     progress: bool = False,
 ) -> dict:
@@ -200,12 +233,12 @@ def run(
     task
         From :func:`lib.corpora.load`.
     keep
-        Blocks that stay; default all. From :func:`lib.dropping.blocks_to_keep`.
+        Blocks that stay, by the numbers of the whole model; default all. From
+        :func:`lib.dropping.blocks_to_keep`.
     recipe, seed
         Everything that is drawn follows from the seed.
-    start
-        What blocks are dropped from: the ``pretrained`` model with a fresh head, or the whole model
-        ``tuned`` by the same recipe and seed (:func:`tuned`).
+    earlier
+        What the model went through before, see :func:`tuned`; nothing: it is the pretrained one.
 
     Returns
     -------
@@ -215,46 +248,59 @@ def run(
     Raises
     ------
     BadInput, Diverged
-        For unknown labels or a start, and as :func:`lib.training.finish`.
+        For unknown labels, blocks that are gone, and as :func:`lib.training.finish`.
     """
-    one_of("start", start, STARTS)
     keep = None if keep is None else [int(block) for block in keep]
-    chosen = {"recipe": recipe, "seed": seed, "device": device}
-    if start == "tuned":
-        learner, tokenizer, _ = tuned(model, task, **chosen)
-        _cut(learner, keep, recipe)
-    else:
-        learner, tokenizer = begin(model, task, keep=keep, **chosen)
-    told = [encoders.digest(encoders.find(model)), keep, start]
-    state = fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
+    learner, tokenizer, state = _stage(model, task, (*earlier, (keep, recipe)), seed, device)
     account = finish(state, cached(f"{state.identity}.safetensors"), progress)
     return scores(learner, tokenizer, task, recipe) | account | {"keep": keep}
 
 
 def tuned(
-    model: str | Path, task: corpora.Task, *, recipe: Recipe = RELEASED, seed: int = 0, device=None
+    model: str | Path, task: corpora.Task, *stages: Stage, seed: int = 0, device=None
 ) -> tuple:
-    """The whole model fine-tuned, its tokenizer, and the values of its :func:`run`.
+    """A model after some stages of dropping and fine-tuning, its tokenizer, the last's account.
 
-    It is trained once: its weights wait in the cache, under a digest of all that decides them.
+    A stage is a pair: the blocks that stay (by the numbers of the whole model, None for all that
+    are left) and the recipe by which they are then trained. Each is trained once: its weights wait
+    in the cache, under a digest of all that decides them.
     """
-    learner, tokenizer = begin(model, task, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), None, "pretrained"]
-    state = fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
+    learner, tokenizer, state = _stage(model, task, stages, seed, device)
     file = cached(f"tuned-{state.identity}.safetensors")
     if file.exists():
         state.words.put_back()
         with safe_open(file, "pt") as stored:
             for name, tensor in weights(learner).items():
                 tensor.copy_(stored.get_tensor(name))
-            return learner, tokenizer, json.loads(stored.metadata()["values"])
+            return learner, tokenizer, json.loads(stored.metadata()["account"])
     account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
-    values = scores(learner, tokenizer, task, recipe) | account | {"keep": None}
-    write_tensors(weights(learner), file, {"values": json.dumps(values)})
+    write_tensors(weights(learner), file, {"account": json.dumps(account)})
     by_age = sorted(file.parent.glob("tuned-*.safetensors"), key=lambda f: f.stat().st_mtime)
     for old in by_age[:-KEPT]:
         old.unlink(missing_ok=True)
-    return learner, tokenizer, values
+    return learner, tokenizer, account
+
+
+def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device) -> tuple:
+    """The model and tokenizer as the last stage finds them, and its training before it starts."""
+    *earlier, (keep, recipe) = stages
+    if earlier:
+        learner, tokenizer, _ = tuned(model, task, *earlier, seed=seed, device=device)
+        there = next((kept for kept, _ in reversed(earlier) if kept), None)
+        _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
+    else:
+        learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
+    told = [encoders.digest(encoders.find(model)), *((k and list(k), asdict(r)) for k, r in stages)]
+    return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
+
+
+def _renumbered(keep: Sequence[int] | None, there: Sequence[int] | None) -> Sequence[int] | None:
+    """Numbers of blocks in a model that has only those of ``there``."""
+    if keep is None or there is None:
+        return keep
+    if gone := sorted(set(keep) - set(there)):
+        raise BadInput(f"blocks {gone} cannot be kept: an earlier stage dropped them")
+    return [list(there).index(block) for block in keep]
 
 
 def compare(base, tuned, tokenizer, task: corpora.Task) -> dict[str, list[float]]:

@@ -6,21 +6,20 @@ readers who have no model at hand an example is made.
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from lib import corpora, dropping, encoders, finetune, labelled, pretraining, readers, settings
+from lib import corpora, dropping, encoders, finetune, labelled, settings
 from lib.errors import BadInput
 from lib.finetune import RELEASED, Recipe
 
-LEAST = 50  # different paragraphs of a plain text, so that each part has ten
+HEAD = "ForSequenceClassification"
 EXAMPLE = "all-minilm-l6-v2", "polarity"  # encoder and sentences of the example
 EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)  # its cuts: the released rate
 SHORT = 12  # words of the example's sentences at most
@@ -94,9 +93,9 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     wishes
         ``model``, a fine-tuned classifier or a model that predicts words (folder or Hub id);
         ``file``, ``text``, ``label``, ``metric`` and ``seed`` as for :func:`lib.labelled.task`, for
-        words a plain text as for :func:`plain`; ``out``, a new or empty folder for the smaller
-        model; ``tolerance``, points of :func:`score` that may be lost; ``max_length``, tokens read
-        of a text at most, for words tokens of a row.
+        words a plain text as for :func:`lib.labelled.plain`; ``out``, a new or empty folder for
+        the smaller model; ``tolerance``, points of :func:`score` that may be lost; ``max_length``,
+        tokens read of a text at most, for words tokens of a row.
 
     Raises
     ------
@@ -118,7 +117,7 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     file = write_example(folder) if example else asked.file
     own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
     words = classes is None
-    task = plain(file, asked.seed) if words else labelled.task(file, classes, **own)
+    task = labelled.plain(file, asked.seed) if words else labelled.task(file, classes, **own)
     changed = {n: getattr(chosen, n) for n in ("epochs", "batch", "learning_rate")}
     changed = {name: value for name, value in changed.items() if name in chosen.given}
     usual = replace(EXAMPLE_RECIPE, learning_rate=RELEASED.learning_rate) if example else RELEASED
@@ -139,20 +138,6 @@ def target(out: str) -> Path:
     return target
 
 
-def plain(file: str, seed: int) -> corpora.Task:
-    """A plain text, ``.txt`` with one paragraph a line, cut into train, dev and test: 60, 20, 20 %.
-
-    The same paragraph is in one part only.
-    """
-    found, told = [(line, None) for line in dict.fromkeys(pretraining.paragraphs(file))], Counter()
-    if len(found) < LEAST:
-        raise BadInput(f"{file}: holds {len(found)} different paragraphs; {LEAST} are needed")
-    parts = readers.split_apart(found, seed, (0.6, 0.8), told)
-    digest = corpora.digest_of([Path(file)])
-    about = "own", Path(file).stem, "text", "perplexity", (), f"file {Path(file).name}", digest
-    return corpora.Task(*about, dict(told), *parts)
-
-
 def classes_of(model: str) -> tuple[str, ...] | None:
     """Names of a fine-tuned model's classes by number; none if it gives a number; None for words.
 
@@ -167,10 +152,12 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     config = encoders.read_config(folder)
     encoders.read_tokenizer(folder)
     made, kind = (config.architectures or ["no head"])[0], config.problem_type
-    saved = encoders.saved_head(config)
-    names = saved if isinstance(saved, tuple) else ()
+    words = made in encoders.CAUSAL | encoders.MASKED
+    names = [] if words else [config.id2label.get(number) for number in range(config.num_labels)]
     faults = {
-        f"is {made}; a sentence classifier, or one that predicts words, is needed": (saved is None),
+        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": (
+            not words and not made.endswith(HEAD)
+        ),
         "shares one block among all layers, so dropping blocks does not make it smaller": (
             encoders.family(config).shared
         ),
@@ -186,7 +173,7 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     for fault, there in faults.items():
         if there:
             raise BadInput(f"model {model!r} {fault}")
-    return None if saved == "lm" else names if len(names) > 1 else ()
+    return None if words else tuple(names) if len(names) > 1 else ()
 
 
 # ---- the example, for readers who have no model at hand ---------------------------------------
@@ -202,16 +189,19 @@ def write_example(folder: Path) -> Path:
     """Write the example's labelled file into a folder; an older example there is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with (folder / "sentences.csv").open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("text", "label"), *_short()[SEEN:]])
+    rows = pd.DataFrame(_short()[SEEN:], columns=["text", "label"])
+    rows.to_csv(folder / "sentences.csv", index=False)
     return folder / "sentences.csv"
 
 
 def load(request: Request):
     """Model with its head, and tokenizer; the example's model is fine-tuned here and saved."""
     if request.example:
+        labels = request.task.labels
         task = replace(corpora.load(EXAMPLE[1]), train=_short()[:SEEN])
         model, tokenizer = finetune.begin(EXAMPLE[0], task, recipe=EXAMPLE_RECIPE)
+        model.config.id2label = dict(enumerate(labels))
+        model.config.label2id = {name: number for number, name in enumerate(labels)}
         finetune.train(model, tokenizer, task, recipe=EXAMPLE_RECIPE, progress=True)
         dropping.save(model, tokenizer, request.model)
     return encoders.load(request.model, head=request.head)

@@ -1,8 +1,9 @@
-"""A labelled file of the reader's own, as a task: named columns of text, and one of labels.
+"""A file of the reader's own, labelled or plain, as a task of its own.
 
-Whatever is not as it should be is refused with file and line; only blank lines are passed over, and
-counted. A record never spans lines, so that a stray quotation mark cannot merge two of them. Labels
-become the model's own class names, in the order of its class numbers.
+A labelled file has named columns of text and one of labels. Whatever is not as it should be is
+refused with file and line; only blank lines are passed over, and counted. A record never spans
+lines, so that a stray quotation mark cannot merge two of them (pandas would read them as one
+without a word). Labels become the model's own class names, in the order of its class numbers.
 """
 
 import csv
@@ -11,7 +12,9 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from lib import metrics, readers
+import numpy as np
+
+from lib import metrics, pretraining, readers
 from lib.corpora import Task, digest_of
 from lib.errors import BadInput, one_of
 
@@ -32,22 +35,34 @@ def task(file, classes, *, text, label: str, metric: str | None = None, seed: in
     seed
         Decides which text comes into which part.
     """
-    file, valid, told = Path(file), metrics.fitting(classes), Counter()
+    valid = metrics.fitting(classes)
     one_of("metric of this model:", metric or valid[0], valid)
-    items, skipped, how = labelled(file, text, label, classes)
-    different = len({words for words, _ in items})
+    items, *told = labelled(file, text, label, classes)
+    kind = "pair" if items and isinstance(items[0][0], tuple) else "sentence"
+    return _own(file, seed, items, (kind, metric or valid[0], tuple(classes)), *told)
+
+
+def plain(file, seed: int = 0) -> Task:
+    """A plain text, ``.txt`` with one paragraph a line, cut into train, dev and test: 60, 20, 20 %.
+
+    The same paragraph is in one part only.
+    """
+    items = [(line, None) for line in dict.fromkeys(pretraining.paragraphs(file))]
+    return _own(file, seed, items, ("text", "perplexity", ()))
+
+
+def _own(file, seed: int, items: list, about: tuple, *read) -> Task:
+    """The task of a file's items, if there are enough; ``read`` as :func:`labelled` returns it."""
+    file, different = Path(file), len({words for words, _ in items})
+    told, how = read or (Counter(), "")
     if different < LEAST:
         raise BadInput(f"{file}: holds {different} different texts; at least {LEAST} are needed")
     parts = readers.split_apart(items, seed, (0.6, 0.8), told)
-    kind = "sentence" if isinstance(items[0][0], str) else "pair"
     source = ", ".join(filter(None, (f"file {file.name}", how)))
-    return Task(
-        "own", file.stem, kind, metric or valid[0], tuple(classes), source, digest_of([file]),
-        skipped, *parts,
-    )  # fmt: skip
+    return Task("own", file.stem, *about, source, digest_of([file]), dict(+told), *parts)
 
 
-def labelled(file: str | Path, text, label: str, classes=()) -> tuple[list[tuple], dict, str]:
+def labelled(file: str | Path, text, label: str, classes=()) -> tuple[list[tuple], Counter, str]:
     """Texts and labels of a labelled file, named columns of text and one of labels.
 
     Parameters
@@ -75,43 +90,34 @@ def labelled(file: str | Path, text, label: str, classes=()) -> tuple[list[tuple
         For anything that is not as above, in one sentence with file and line.
     """
     file, wanted = Path(file), (*([text] if isinstance(text, str) else text), label)
-    one_of(f"{file}: ending", file.suffix.lower(), (".csv", ".tsv", ".jsonl"))
+    ending = file.suffix.lower()
+    one_of(f"{file}: ending", ending, (".csv", ".tsv", ".jsonl"))
     if len(set(wanted)) < len(wanted):
         raise BadInput(f"columns of text and label are {', '.join(wanted)}; each is another one")
-    given = readers.lines(file)
+    given, how = readers.lines(file), ""
     full = [(place, line) for place, line in given if line.strip()]
-    if file.suffix.lower() == ".jsonl":
-        rows, told = [(place, _values(place, line, wanted)) for place, line in full], ""
+    if ending == ".jsonl":
+        rows = [(place, _values(place, line, wanted)) for place, line in full]
     else:
-        rows, told = _separated(file, full, wanted)
-    rows = [_checked(place, dict(zip(wanted, row, strict=True)), label) for place, row in rows]
-    known = _known(rows, classes)
-    if len({raw for *_, raw in rows}) == 1:
+        rows, how = _separated(full, wanted, "\t" if ending == ".tsv" else ",")
+    rows = [_checked(place, values, wanted) for place, values in rows]
+    used = {raw for *_, raw in rows}
+    if len(used) == 1:
         raise BadInput(f"{file}: every row has the label {rows[0][-1]!r}; two are needed at least")
-    blank = {readers.BLANK: len(given) - len(full)} if len(given) > len(full) else {}
-    return [(words, known(place, raw)) for place, words, raw in rows], blank, told
+    meant = _meaning(file, used, classes)
+    items = [(words, _label(place, raw, meant, classes)) for place, words, raw in rows]
+    return items, Counter({readers.BLANK: len(given) - len(full)}), how
 
 
-def _separated(file, rows, wanted):
+def _separated(rows: list, wanted, usual: str) -> tuple[list, str]:
     """Wanted fields of each row, and the separator in words if it is not the ending's own."""
     if not rows:
         return [], ""
-    usual = "\t" if file.suffix.lower() == ".tsv" else ","
-    (place, first), *others = rows
-    headers = {mark: next(csv.reader([first], delimiter=mark)) for mark in (usual, *DELIMITERS)}
+    headers = {m: next(csv.reader([rows[0][1]], delimiter=m)) for m in (usual, *DELIMITERS)}
     mark = next((m for m, header in headers.items() if set(wanted) <= set(header)), usual)
-    header = headers[mark]
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise BadInput(f"{place}: columns {twice} are named twice; each needs a name of its own")
-    for column in wanted:
-        one_of(f"{place}: the header's column", column, header)
-    found = [(place, _fields(place, line, mark)) for place, line in others]
-    for place, row in found:
-        if len(row) != len(header):
-            raise BadInput(f"{place}: has {len(row)} columns, the header has {len(header)}")
-    where = [header.index(column) for column in wanted]
-    told = "" if mark == usual else f"columns separated by {DELIMITERS[mark]}"
-    return [(place, [row[i] for i in where]) for place, row in found], told
+    fields = [(place, _fields(place, line, mark)) for place, line in rows]
+    how = "" if mark == usual else f"columns separated by {DELIMITERS[mark]}"
+    return readers.picked(fields, wanted, Counter()), how
 
 
 def _fields(place: str, line: str, mark: str) -> list[str]:
@@ -127,75 +133,63 @@ def _fields(place: str, line: str, mark: str) -> list[str]:
 
 def _values(place: str, line: str, wanted) -> list:
     """Wanted values of the object on one line."""
-
-    def unique(pairs):
-        if len(dict(pairs)) < len(pairs):
-            raise BadInput(f"{place}: names a value twice: {line!r:.80}")
-        return dict(pairs)
-
     try:
-        found = json.loads(line, object_pairs_hook=unique)
+        pairs = json.loads(line, object_pairs_hook=list)
     except json.JSONDecodeError as error:
         raise BadInput(f"{place}: is not JSON ({error.msg})") from error
-    if not isinstance(found, dict):
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
         raise BadInput(f"{place}: is no JSON object with named values: {line!r:.80}")
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise BadInput(f"{place}: names a value twice: {line!r:.80}")
     for column in wanted:
         one_of(f"{place}: column", column, found)
     return [found[column] for column in wanted]
 
 
-def _checked(place: str, row: dict, label: str) -> tuple:
+def _checked(place: str, values: list, wanted) -> tuple:
     """Place, text or pair, and raw label of a row; refuses what is missing."""
-    words = [value for column, value in row.items() if column != label]
-    for column, value in row.items():
-        if column == label:
-            continue
+    *words, raw = values
+    for column, value in zip(wanted, words, strict=False):
         if not isinstance(value, str) or not readers.visible(value):
             raise BadInput(f"{place}: {value!r} in column {column!r} is no text, or blank")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise BadInput(f"{place}: column {column!r} holds half of a character") from error
-    if row[label] is None or not str(row[label]).strip():
-        raise BadInput(f"{place}: the label in column {label!r} is missing")
-    return place, (words[0] if len(words) == 1 else tuple(words)), str(row[label]).strip()
+        if value != value.encode(errors="ignore").decode():
+            raise BadInput(f"{place}: column {column!r} holds half of a character")
+    if raw is None or not str(raw).strip():
+        raise BadInput(f"{place}: the label in column {wanted[-1]!r} is missing")
+    return place, (words[0] if len(words) == 1 else tuple(words)), str(raw).strip()
 
 
-def _known(rows, classes):
-    """Say what a raw label means: a number, or a class by name in all rows or number in all."""
-    if not classes:
-        return lambda place, raw: readers.number(place, raw, -math.inf, math.inf)
-    names = {name: name for name in classes}
-    used = {raw for *_, raw in rows}
-    meaning = names if used & set(names) else _numbered(rows, used, classes)
-
-    def known(place, raw):
-        if raw not in meaning:
-            raise BadInput(
-                f"{place}: label {raw!r} is not one of the model's; valid: {', '.join(classes)}, "
-                f"or in every row a class number, 0 to {len(classes) - 1}"
-            )
-        return meaning[raw]
-
-    return known
-
-
-def _numbered(rows, used, classes) -> dict[str, str]:
-    """Class of each label that is a number; asks where they seem to be counted from 1."""
-    truths = {"false": 0, "true": 1} if len(classes) == 2 else {}
-    found = {raw: truths.get(raw.lower(), _whole(raw)) for raw in used}
-    values = {value for value in found.values() if value is not None}
-    if values and len(values) == len(set(found.values())) and min(values) >= 1:
+def _meaning(file: Path, used: set[str], classes) -> dict[str, str]:
+    """Class of each label: by its name, or in all rows by its number, also written as a truth."""
+    if used & set(classes) or not classes:
+        return {name: name for name in classes}
+    truths = {"false": 0.0, "true": 1.0} if len(classes) == 2 else {}
+    values = {raw: truths.get(raw.lower(), _float(raw)) for raw in used}
+    found = np.array(list(values.values()))
+    if len(found) and ((found >= 1) & (found % 1 == 0)).all():
         raise BadInput(
-            f"{rows[0][0].rpartition(':')[0]}: labels are numbers from {min(values)} to "
-            f"{max(values)} and none is 0: are the classes counted from 1? The model's are 0 to "
-            f"{len(classes) - 1}; write their names instead: {', '.join(classes)}"
+            f"{file}: labels are numbers from {found.min():.0f} to {found.max():.0f} and none is "
+            f"0: are the classes counted from 1? The model's are 0 to {len(classes) - 1}; write "
+            f"their names instead: {', '.join(classes)}"
         )
-    return {raw: classes[v] for raw, v in found.items() if v is not None and 0 <= v < len(classes)}
+    return {raw: classes[int(v)] for raw, v in values.items() if v in range(len(classes))}
 
 
-def _whole(raw: str) -> int | None:
+def _float(raw: str) -> float:
     try:
-        return int(float(raw)) if float(raw).is_integer() else None
-    except (ValueError, OverflowError):
-        return None
+        return float(raw)
+    except ValueError:
+        return math.nan
+
+
+def _label(place: str, raw: str, meant: dict[str, str], classes):
+    """What a raw label means: a class, or a number where the model has no classes."""
+    if not classes:
+        return readers.number(place, raw, -math.inf, math.inf)
+    if raw not in meant:
+        raise BadInput(
+            f"{place}: label {raw!r} is not one of the model's; valid: {', '.join(classes)}, "
+            f"or in every row a class number, 0 to {len(classes) - 1}"
+        )
+    return meant[raw]

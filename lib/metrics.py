@@ -5,7 +5,7 @@ a prediction that says nothing scores 0.
 """
 
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
@@ -73,8 +73,8 @@ def pearson_spearman(predictions, labels) -> dict[str, float]:
         ``corr`` (the mean), ``pearson``, ``spearman``, each in [-1, 1]. All are 0 if either side
         is constant, or if a prediction is not finite: a diverged model has predicted nothing.
     """
-    predictions, labels = (np.asarray(x, dtype=float) for x in (predictions, labels))
-    predictions, labels = _same_length(*(x.reshape(len(x)) for x in (predictions, labels)))
+    given = (np.asarray(x, dtype=float) for x in (predictions, labels))
+    predictions, labels = _same_length(*(x.reshape(len(x)) for x in given))
     if not np.isfinite(labels).all():
         raise BadInput("labels hold a number that is not finite; a score needs finite labels")
     if not np.isfinite(predictions).all() or 0.0 in (np.ptp(predictions), np.ptp(labels)):
@@ -83,13 +83,7 @@ def pearson_spearman(predictions, labels) -> dict[str, float]:
     return {"corr": (pearson + spearman) / 2, "pearson": pearson, "spearman": spearman}
 
 
-METRICS = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "accuracy_and_f1": accuracy_and_f1,
-    "matthews": matthews,
-    "pearson_spearman": pearson_spearman,
-}
+METRICS = {m.__name__: m for m in (accuracy, f1, accuracy_and_f1, matthews, pearson_spearman)}
 
 
 def fitting(classes) -> list[str]:
@@ -107,15 +101,14 @@ def word_majority(train, test) -> float:
     train, test
         Lists of (words, labels). Case is ignored; an unknown word gets the commonest label.
     """
-    seen = defaultdict(Counter)
-    for words, labels in train:
-        for word, label in zip(words, labels, strict=True):
-            seen[word.lower()][label] += 1
-    best = {word: max(counts, key=counts.get) for word, counts in seen.items()}
-    total = sum(seen.values(), Counter())
-    rare = max(total, key=total.get)
-    pairs = [pair for words, labels in test for pair in zip(words, labels, strict=True)]
-    return sum(best.get(word.lower(), rare) == label for word, label in pairs) / len(pairs)
+    pairs, asked = (
+        [(word.lower(), label) for item in items for word, label in zip(*item, strict=True)]
+        for items in (train, test)
+    )
+    counts = Counter(pairs).most_common()  # of equals the one that comes first
+    best = dict(pair for pair, _ in reversed(counts))  # the last one stays
+    rare = Counter(label for _, label in pairs).most_common(1)[0][0]
+    return sum(best.get(word, rare) == label for word, label in asked) / len(asked)
 
 
 def _same_length(predictions, labels) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,15 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from lib import cost, criteria, dropping, encoders, finetune, pretraining, training
-from lib.errors import BadInput
 from lib.given import Request
-
-TRIED = 4  # texts on which a saved model is compared with the one that was trained
-SAME = 1e-4  # of the largest number: so far two readings may differ by rounding
 
 
 def rows(request: Request, tokenizer, part: str) -> np.ndarray:
@@ -73,12 +69,11 @@ def cuts(strategies: Sequence[str], n_blocks: int, measured=None) -> dict[tuple,
     {(0, 1, 2): ['whole'], (0, 1): ['top'], (0, 2): ['even'], (0,): ['top']}
     """
     found: dict[tuple, list[str]] = {tuple(range(n_blocks)): ["whole"]}
-    for k in range(1, n_blocks):
-        for name in strategies:
-            if k <= dropping.most_dropped(name, n_blocks):
-                similarity = (measured or {}).get(name)
-                keep = dropping.blocks_to_keep(name, n_blocks, k, similarity=similarity)
-                found.setdefault(tuple(keep), []).append(name)
+    for k, name in itertools.product(range(1, n_blocks), strategies):
+        if k <= dropping.most_dropped(name, n_blocks):
+            similarity = (measured or {}).get(name)
+            keep = dropping.blocks_to_keep(name, n_blocks, k, similarity=similarity)
+            found.setdefault(tuple(keep), []).append(name)
     return found
 
 
@@ -161,8 +156,8 @@ def place(request: Request, keep: Sequence[int]) -> Path:
 def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
     """The given model with some of its blocks, fine-tuned; read if a stopped run had finished it.
 
-    Cost: as :func:`lib.finetune.train`; a training that was stopped goes on. What was saved is read
-    again and must give the same numbers.
+    Cost: as :func:`lib.finetune.train`; a training that was stopped goes on. What was saved has
+    been read again and compared (:func:`lib.dropping.save`).
     """
     folder = place(request, keep)
     if not folder.exists():
@@ -172,8 +167,7 @@ def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
         training.finish(_training(request, learner, tokenizer), **finish)
         fresh = folder.with_suffix(".part")
         shutil.rmtree(fresh, ignore_errors=True)
-        _check_saved(request, learner, tokenizer, dropping.save(learner, tokenizer, fresh))
-        fresh.replace(folder)
+        dropping.save(learner, tokenizer, fresh).replace(folder)
     return encoders.load(folder, head=request.head, device=model.device)[0]
 
 
@@ -188,26 +182,6 @@ def _training(request: Request, learner, tokenizer) -> training.Training:
 
     encoded = pretraining.encoded(rows(request, tokenizer, "train"), tokenizer)
     return training.Training(learner, tokenizer, encoded, said, recipe=recipe, seed=seed)
-
-
-def _check_saved(request: Request, learner, tokenizer, folder: Path) -> None:
-    """Refuse a saved model that gives other numbers, but for rounding, than the one in memory."""
-    again, reader = encoders.load(folder, head=request.head, device=learner.device)
-    texts = [text for text, _ in request.task.dev[:TRIED]]
-    pairs = (learner, tokenizer), (again, reader)
-    first, second = (_logits(*pair, texts, request.recipe.max_length) for pair in pairs)
-    apart = float((first - second).abs().max())
-    if not apart < SAME * float(first.abs().max()):
-        raise BadInput(f"read again, the saved model differs by {apart:.2g}; it is not kept")
-
-
-@torch.no_grad()
-def _logits(model, tokenizer, texts: list, length: int) -> torch.Tensor:
-    """What a model with its head says of some texts, one after the other."""
-    texts = [(text,) if isinstance(text, str) else text for text in texts]
-    options = {"return_tensors": "pt", "truncation": True, "max_length": length}
-    given = (tokenizer(*text, **options).to(model.device) for text in texts)
-    return torch.cat([model.eval()(**inputs).logits.flatten() for inputs in given])
 
 
 def finish(request: Request, keep: Sequence[int] | None) -> Path | None:

@@ -11,15 +11,18 @@ picked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.segments import Layout, Table, first_weights, forward, layout, train, unpacked
+from lib.segments import Layout, Parts, Table, first_weights, forward, layout, train, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
 PART = 512  # rows of a chunk whose squares are summed
@@ -39,10 +42,6 @@ class Protocol:
     learning_rate: float = 1e-3
     l1: float = 1e-5
     l2: float = 1e-5
-
-    def penalised(self, penalty: float) -> Protocol:
-        """The same with another number for both penalties."""
-        return replace(self, l1=penalty, l2=penalty)
 
 
 PROTOCOLS = {
@@ -161,7 +160,7 @@ def fit_probes(
     if isinstance(protocol, str):
         one_of("protocol", protocol, PROTOCOLS)
         protocol = PROTOCOLS[protocol]
-    sets = _checked_sets(columns, _checked_rows(rows, labels))
+    sets = _checked(rows, labels, columns)
     classes = _classes(labels, classes)
     where = layout(rows.shape[1], sets, len(seeds), len(classes) or 1).to(rows.device)
     prepared = _picked(rows, where.columns).float()
@@ -169,26 +168,25 @@ def fit_probes(
     judge = None
     if dev and protocol.best:
         held = (dev[0].to(prepared)[:, where.columns] - scaling[0]) / scaling[1]
-        judge = _judge(held, _numbered(dev[1], classes), where, metric)
-    flat = first_weights(where, sets, seeds).to(rows.device)
-    table = Table(prepared, _target(labels, classes, rows.device), *scaling)
-    flat, epoch = train(table, where, flat, protocol, judge=judge, order=order)
+        judge = partial(_judge, held, _numbered(dev[1], classes), where, metric)
+    numbers = torch.from_numpy(_numbered(labels, classes)).to(rows.device)
+    target = one_hot(numbers, len(classes)).T.float() if classes else numbers[None]
+    flat, table = first_weights(where, sets, seeds), Table(prepared, target, *scaling)
+    flat, epoch = train(table, where, flat.to(rows.device), protocol, judge=judge, order=order)
     whole = [rows.new_full((rows.shape[1],), fill, dtype=torch.float32) for fill in (0, 1)]
     whole[0][where.columns], whole[1][where.columns] = scaling
     return Probes(*unpacked(where, flat, rows.shape[1]), *whole, classes, epoch)
 
 
-def _checked_rows(rows: Tensor, labels: Sequence) -> int:
+def _checked(rows: Tensor, labels: Sequence, columns: Sequence | None) -> list[np.ndarray]:
+    """Sets of columns as arrays, once these and the rows fit together."""
     if rows.ndim != 2 or len(rows) != len(labels) or not len(rows):
         raise BadInput(
             f"rows of shape {tuple(rows.shape)} do not go with {len(labels)} labels; rows are "
             "(N, D), one label for each, and at least one"
         )
-    return rows.shape[1]
-
-
-def _checked_sets(columns: Sequence | None, width: int) -> list[np.ndarray]:
-    sets = [np.arange(width)] if columns is None else [np.asarray(c, dtype=int) for c in columns]
+    width = rows.shape[1]
+    sets = [np.array(c, dtype=int) for c in ([range(width)] if columns is None else columns)]
     for number, chosen in enumerate(sets):
         if not len(chosen) or len(np.unique(chosen)) < len(chosen):
             raise BadInput(f"set {number} of columns is empty or names one twice")
@@ -216,16 +214,7 @@ def _numbered(labels: Sequence, classes: tuple) -> np.ndarray:
     """Labels as class numbers, -1 for what is no class; numbers as they are."""
     if not classes:
         return np.asarray(labels, dtype=np.float32)
-    number = {label: i for i, label in enumerate(classes)}
-    return np.array([number.get(label, -1) for label in np.asarray(labels).tolist()])
-
-
-def _target(labels: Sequence, classes: tuple, device) -> Tensor:
-    """What outputs are compared with: one-hot columns (C, N), or numbers (1, N)."""
-    numbers = torch.from_numpy(_numbered(labels, classes)).to(device)
-    if not classes:
-        return numbers[None]
-    return torch.nn.functional.one_hot(numbers, len(classes)).T.float()
+    return pd.Index(classes).get_indexer(np.asarray(labels).tolist())
 
 
 def _picked(rows: Tensor, columns: Tensor) -> Tensor:
@@ -263,11 +252,8 @@ def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarr
     )
 
 
-def _judge(held: Tensor, gold: np.ndarray, where: Layout, metric: str | None):
-    """Function from the flat vector to the score of every probe on held-out rows."""
-
-    def judge(flat: Tensor) -> np.ndarray:
-        answers = _answers(forward(held, where, where.parts(flat)), gold.dtype.kind == "i")
-        return _scores(answers, gold, metric)
-
-    return judge
+def _judge(
+    held: Tensor, gold: np.ndarray, where: Layout, metric: str | None, parts: Parts
+) -> np.ndarray:
+    """Score of every probe on held-out rows, from the views of the weights."""
+    return _scores(_answers(forward(held, where, parts), gold.dtype.kind == "i"), gold, metric)

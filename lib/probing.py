@@ -1,13 +1,14 @@
 """Task-specific redundancy: what each page asks of the rows of a task.
 
 :func:`layers`, :func:`rankings` and :func:`penalised`, :func:`clusters`, and :func:`transfer` are
-one page each, and none needs what another computes. Choices are made on dev, results are told on
+one page each, and none needs what another computes. Choices are made on dev, scores are on
 test. Their rows are those of :func:`lib.task_rows.rows`, here as ``probing.rows``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -58,8 +59,14 @@ def fit(
     return probes, {p: probes.score(data.rows[p], labels[p], metric=metric) for p in JUDGED}
 
 
-def _first(scores: Scores) -> dict[str, float]:
-    return {part: float(score[0]) for part, score in scores.items()}
+def _at(scores: Scores, place: int = 0) -> dict[str, float]:
+    """Scores of one set of columns, by part."""
+    return {part: float(score[place]) for part, score in scores.items()}
+
+
+def _ranked(settings: Settings, weights: Tensor) -> np.ndarray:
+    """Neurons, or columns, in the order of a probe's weights (C, D)."""
+    return rank_neurons(weights, protocol=RANKED[settings.protocol])[0]
 
 
 # ---- page 04: layers --------------------------------------------------------------------------
@@ -84,34 +91,15 @@ def layers(data: Rows, settings: Settings, seed: int) -> dict:
     """
     found = _by_layer(data, settings.protocol, seed)
     others = [name for name in PROTOCOLS if name != settings.protocol]
-    oracle = {name: _first(fit(data, name, seed)[1]) for name in others}
-    oracle[settings.protocol] = _oracle(found["together"])
-    control = None
+    oracle = {name: _at(fit(data, name, seed)[1]) for name in others}
+    oracle[settings.protocol] = _at(found["together"], -1)
+    control, task = None, data.task
     if data.by_word:
         guessed = control_labels(data.words, data.labels["train"], DRAWN)
         control = _by_layer(data, settings.protocol, seed, guessed)
-    return _counts(data) | found | {"control": control, "oracle": oracle}
-
-
-def _by_layer(
-    data: Rows, protocol: str, seed: int, labels: dict | None = None
-) -> dict[str, Scores]:
-    """Scores (L,) of each layer ``alone``, and of the layers up to it ``together``."""
-    scores = fit(data, protocol, seed, layer_sets(data), labels)[1]
-    return {
-        "alone": {part: score[: data.layers] for part, score in scores.items()},
-        "together": {part: score[data.layers :] for part, score in scores.items()},
-    }
-
-
-def _oracle(together: Scores) -> dict[str, float]:
-    return {part: float(score[-1]) for part, score in together.items()}
-
-
-def _counts(data: Rows) -> dict:
-    """Sizes, what was left out, and scores that need no probe."""
-    task = data.task
-    return {
+    return found | {
+        "control": control,
+        "oracle": oracle,
         "level": "word" if data.by_word else "sentence",
         "layers": data.layers,
         "neurons": data.neurons,
@@ -123,6 +111,15 @@ def _counts(data: Rows) -> dict:
         "skipped": task.skipped,
         "notes": data.notes,
     }
+
+
+def _by_layer(
+    data: Rows, protocol: str, seed: int, labels: dict | None = None
+) -> dict[str, Scores]:
+    """Scores (L,) of each layer ``alone``, and of the layers up to it ``together``."""
+    scores = fit(data, protocol, seed, layer_sets(data), labels)[1]
+    halves = {"alone": slice(data.layers), "together": slice(data.layers, None)}
+    return {n: {part: score[half] for part, score in scores.items()} for n, half in halves.items()}
 
 
 # ---- page 05: rankings ------------------------------------------------------------------------
@@ -140,12 +137,11 @@ def rankings(data: Rows, settings: Settings, seed: int) -> dict:
         ``neurons``. Cost: a probe per size and kind; nested sets cost the sum of their columns.
     """
     probes, oracle = fit(data, settings.protocol, seed)
-    ranked, _ = rank_neurons(probes.weights[0], protocol=RANKED[settings.protocol])
+    ranked = _ranked(settings, probes.weights[0])
     drawn = np.random.default_rng(seed).permutation(len(ranked))
     orders = {"top": ranked, "random": drawn, "bottom": ranked[::-1]}
-    grid = sizes(data.neurons, data.neurons)
-    found = _curves(data, settings, orders, grid, seed) | {"oracle": _first(oracle)}
-    return _ranked(data, ranked, grid) | found
+    found = _curves(data, settings, orders, sizes(data.neurons, data.neurons), seed)
+    return _about(data, ranked, found["sizes"]) | found | {"oracle": _at(oracle)}
 
 
 def penalised(data: Rows, settings: Settings, penalty: float, seed: int) -> dict:
@@ -160,39 +156,36 @@ def penalised(data: Rows, settings: Settings, penalty: float, seed: int) -> dict
         As :func:`rankings`, with ``first``, ``last`` and ``random`` on the sizes of :data:`FEW`;
         ``oracle`` is the probe with these penalties.
     """
-    protocol = PROTOCOLS[settings.protocol].penalised(penalty)
+    protocol = replace(PROTOCOLS[settings.protocol], l1=penalty, l2=penalty)
     probes, oracle = fit(data, protocol, seed)
-    ranked, _ = rank_neurons(probes.weights[0], protocol=RANKED[settings.protocol])
-    varies = ranked[~_constant(data)[ranked]]
+    ranked = _ranked(settings, probes.weights[0])
+    low, high = (table.cpu().numpy() for table in data.rows["train"].aminmax(dim=0))
+    varies = ranked[(high - low > CONSTANT * np.abs(high))[ranked]]
     drawn = np.random.default_rng([seed, round(1e6 * penalty)]).permutation(varies)
     orders = {"first": ranked, "last": varies[::-1], "random": drawn}
     grid = sizes(data.neurons, len(varies), per_mille=FEW)
-    found = _curves(data, settings, orders, grid, seed)
-    found |= {"oracle": _first(oracle), "varying": len(varies)}
-    return _ranked(data, ranked, grid) | found
+    found = _curves(data, settings, orders, grid, seed) | {"varying": len(varies)}
+    return _about(data, ranked, grid) | found | {"oracle": _at(oracle)}
 
 
-def _constant(data: Rows) -> np.ndarray:
-    """Which neurons (D,) have one value in all training rows, but for rounding."""
-    low, high = data.rows["train"].aminmax(dim=0)
-    return (high - low <= CONSTANT * high.abs()).cpu().numpy()
-
-
-def _ranked(data: Rows, ranked: np.ndarray, grid: list[int]) -> dict:
+def _about(data: Rows, ranked: np.ndarray, grid: list[int]) -> dict:
     layer = ranked // (data.neurons // data.layers)
+    by_layer = [np.bincount(layer[:size], minlength=data.layers) for size in grid]
+    return _sizes(data) | {"by_layer": by_layer, "order": ranked[: data.neurons // TENTH]}
+
+
+def _sizes(data: Rows) -> dict:
     return {
         "neurons": data.neurons,
         "layers": data.layers,
+        "tested": len(data.rows["test"]),
         "floor": data.floor,
-        "sizes": grid,
-        "by_layer": [np.bincount(layer[:size], minlength=data.layers) for size in grid],
-        "order": ranked[: data.neurons // TENTH],
     }
 
 
 def _curves(data: Rows, settings: Settings, orders: dict, grid: list[int], seed: int) -> dict:
-    """Scores (K,) on dev and test of probes on the first neurons of each order, K sizes."""
-    return {
+    """The sizes (K,), and scores (K,) of probes on the first neurons of each order, by part."""
+    return {"sizes": grid} | {
         name: fit(data, settings.protocol, seed, [order[:size] for size in grid])[1]
         for name, order in orders.items()
     }
@@ -231,7 +224,7 @@ def clusters(data: Rows, settings: Settings, seed: int) -> dict:
         "clusters": [len(columns) for columns in closest],
         "closest": _apart(data, settings, closest, seed),
         "drawn": _apart(data, settings, drawn, seed),
-        "oracle": _first(fit(data, settings.protocol, seed)[1]),
+        "oracle": _at(fit(data, settings.protocol, seed)[1]),
         "floor": data.floor,
         "neurons": data.neurons,
     }
@@ -239,7 +232,7 @@ def clusters(data: Rows, settings: Settings, seed: int) -> dict:
 
 def _apart(data: Rows, settings: Settings, sets: list, seed: int) -> dict[str, list[float]]:
     """Scores of sets that share few columns, one after the other."""
-    scores = [_first(fit(data, settings.protocol, seed, [columns])[1]) for columns in sets]
+    scores = [_at(fit(data, settings.protocol, seed, [columns])[1]) for columns in sets]
     return {part: [score[part] for score in scores] for part in JUDGED}
 
 
@@ -265,23 +258,13 @@ def transfer(data: Rows, settings: Settings, seed: int) -> dict:
     dev, ways = scores["dev"], []
     selected = [select_layer(dev, dev[-1], t) for t in settings.layer_tolerances]
     for layer in sorted(set(selected)):
-        columns = np.array(together[layer])
-        base = {part: float(score[layer]) for part, score in scores.items()}
-        for start in (
-            (columns, probes.weights[layer], base),
-            _clustered(data, settings, seed, len(columns)),
-        ):
-            about = {"layer": layer, "selected": len(columns), "layer_score": base}
+        columns, base = np.array(together[layer]), _at(scores, layer)
+        about = {"layer": layer, "selected": len(columns), "layer_score": base}
+        plain = (columns, probes.weights[layer], base)
+        for start in (plain, _clustered(data, settings, seed, len(columns))):
             ways.append(about | _way(data, settings, seed, start))
-    return {
-        "layers": data.layers,
-        "neurons": data.neurons,
-        "tolerances": list(settings.layer_tolerances),
-        "selected": selected,
-        "ways": ways,
-        "oracle": _oracle(scores),
-        "floor": data.floor,
-    }
+    found = {"tolerances": list(settings.layer_tolerances), "selected": selected, "ways": ways}
+    return _sizes(data) | found | {"oracle": _at(scores, -1)}
 
 
 def _clustered(data: Rows, settings: Settings, seed: int, width: int):
@@ -291,7 +274,7 @@ def _clustered(data: Rows, settings: Settings, seed: int, width: int):
     near = related if settings.protocol == "corrected" else None
     columns = representatives(labels[settings.cluster_threshold], near, seed=seed)
     probes, found = fit(data, settings.protocol, seed, [columns])
-    return columns, probes.weights[0], _first(found)
+    return columns, probes.weights[0], _at(found)
 
 
 def _way(data: Rows, settings: Settings, seed: int, start: tuple) -> dict:
@@ -305,10 +288,8 @@ def _way(data: Rows, settings: Settings, seed: int, start: tuple) -> dict:
         first; ``score`` of those. All of the start is kept where no size is enough.
     """
     columns, weights, base = start
-    ranked, _ = rank_neurons(weights[:, columns], protocol=RANKED[settings.protocol])
-    order, grid = columns[ranked], sizes(data.neurons, len(columns))
-    tried = _curves(data, settings, {"tried": order}, grid, seed)
-    size = smallest_set(grid, tried["tried"]["dev"], base["dev"], settings.neuron_tolerance)
-    score = {p: float(s[grid.index(size)]) for p, s in tried["tried"].items()} if size else base
-    found = {"clusters": len(columns), "base": base, "sizes": grid, "chosen": order[:size]}
-    return found | tried | {"score": score}
+    order, grid = columns[_ranked(settings, weights[:, columns])], sizes(data.neurons, len(columns))
+    found = _curves(data, settings, {"tried": order}, grid, seed)
+    size = smallest_set(grid, found["tried"]["dev"], base["dev"], settings.neuron_tolerance)
+    score = _at(found["tried"], grid.index(size)) if size else base
+    return found | {"clusters": len(columns), "base": base, "chosen": order[:size], "score": score}

@@ -9,6 +9,7 @@ is a list of Python strings, some 100 MB for the largest one (MNLI).
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,7 +74,38 @@ def item(texts, label, told: Counter):
     return None
 
 
-def table(path, told: Counter, *, texts, label, names, short_rows=False) -> list[tuple]:
+def picked(rows: list, wanted: Sequence, told: Counter, *, short_rows=False) -> list[tuple]:
+    """Some fields of each row, with its place.
+
+    Parameters
+    ----------
+    rows
+        (place, fields); where ``wanted`` are names, the first row is the header.
+    wanted
+        Columns, by name or counted from 0.
+    told
+        Takes the count of rows that are left out.
+    short_rows
+        Leave out rows with fewer fields than the first one instead of refusing the file.
+    """
+    (place, header), named = rows[0], isinstance(wanted[0], str)
+    if twice := sorted(name for name, n in Counter(header).items() if named and n > 1):
+        raise BadInput(f"{place}: columns {twice} are named twice; each needs a name of its own")
+    for column in wanted:
+        what = "the header's column" if named else "column"
+        one_of(f"{place}: {what}", column, header if named else range(len(header)))
+    where, found = [header.index(c) if named else c for c in wanted], []
+    for place, row in rows[named:]:
+        if short_rows and len(row) < len(header):
+            told["rows with missing columns"] += 1
+        elif len(row) != len(header):
+            raise BadInput(f"{place}: has {len(row)} columns, the first line has {len(header)}")
+        else:
+            found.append((place, [row[i] for i in where]))
+    return found
+
+
+def table(path, told: Counter, *, texts, label, names=None, short_rows=False) -> list[tuple]:
     """Sentences, or pairs, and labels of a tab-separated file of GLUE.
 
     Fields are split at tabs and nothing else: quotation marks are text. One blank line at the end
@@ -87,31 +119,19 @@ def table(path, told: Counter, *, texts, label, names, short_rows=False) -> list
     texts, label
         Columns by the name the header gives them; by position in a file without header.
     names
-        Raw label to canonical label, or None for a row without label; empty for scores 0 to 5.
+        Raw label to canonical label, or None for a row without label; none for scores 0 to 5.
     short_rows
-        Leave out and count rows with fewer fields than the header instead of refusing the file:
-        the original QQP has such rows, and the papers' code passes over them.
+        As in :func:`picked`: the original QQP has such rows, and the papers' code passes over them.
 
     Returns
     -------
     list of (sentence or (sentence, sentence), label)
     """
-    rows = [(place, line.split("\t")) for place, line in lines(path)]
+    rows, items = [(place, line.split("\t")) for place, line in lines(path)], []
     rows = rows[:-1] if rows[1:] and rows[-1][1] == [""] else rows
     if not rows:
         raise BadInput(f"{path}: is empty")
-    (place, header), named = rows[0], isinstance(label, str)
-    known = header if named else range(len(header))
-    for column in (*texts, label):
-        one_of(f"{place}: column", column, known)
-    where, items = [known.index(column) for column in (*texts, label)], []
-    for place, row in rows[named:]:
-        if short_rows and len(row) < len(header):
-            told["rows with missing columns"] += 1
-            continue
-        if len(row) != len(header):
-            raise BadInput(f"{place}: has {len(row)} columns, the first line has {len(header)}")
-        *words, raw = (row[i] for i in where)
+    for place, (*words, raw) in picked(rows, [*texts, label], told, short_rows=short_rows):
         if names:
             one_of(f"{place}: label", raw, names)
         items.append(item(words, names[raw] if names else number(place, raw, 0, 5), told))
@@ -140,7 +160,7 @@ def columns(
         CoNLL-U: the first column counts the words of a sentence. Ranges (``1-2``) and empty nodes
         (``1.1``) are left out; a number out of turn shows a lost blank line or word.
     units
-        Turns a word and its tag into the words it is read as.
+        What becomes of a word and its tag, a key of :data:`UNITS`.
 
     Returns
     -------
@@ -152,7 +172,7 @@ def columns(
             sentences.append([])
             count = 0
             continue
-        if line.startswith(comments or "\n"):
+        if line.startswith(tuple(comments) or "\n"):
             told["comment lines"] += 1
             continue
         fields = line.split(separator)
@@ -167,7 +187,7 @@ def columns(
         pair = fields[word], fields[tag]
         if not visible(pair[0]) or pair[1].strip() in {"", "_"}:
             raise BadInput(f"{place}: word {pair[0]!r} with tag {pair[1]!r}; both are needed")
-        sentences[-1] += units(*pair, told) if units else [pair]
+        sentences[-1] += UNITS[units](*pair, told) if units else [pair]
     return [tuple(map(list, zip(*pairs, strict=True))) for pairs in sentences if pairs]
 
 
@@ -187,6 +207,9 @@ def keep_unit(word: str, tag: str, told: Counter) -> list[tuple[str, str]]:
     whole = " ".join(part for part in word.split("~") if part) or word
     told["units kept as one word with blanks"] += " " in whole
     return [(whole, tag)]
+
+
+UNITS = {"repeat tag": repeat_tag, "keep": keep_unit}
 
 
 def paragraphs(path, told: Counter) -> list[tuple[list[str], None]]:
@@ -237,33 +260,39 @@ def hub(name: str):
         ) from error
 
 
-def hub_rows(data, part: str, told: Counter, *, texts, labels) -> list[tuple]:
-    """Sentences, or pairs, and labels of one split; -1 marks a row without label.
+def hub_parts(info, told: Counter) -> list[list[tuple]]:
+    """Sentences, or pairs, and labels of a task's train and validation; -1 marks a missing label.
 
     Parameters
     ----------
-    data
-        A ``datasets.Dataset`` with columns ``texts`` and ``label``.
-    part
-        Its name, for errors.
+    info
+        The task's entry of the table: ``hub`` names its columns of text; ``labels`` are in the
+        order of the Hub's class numbers, none for scores 0 to 5.
     told
         Takes the counts of what is left out.
-    texts
-        Names of the one or two columns of text.
-    labels
-        Canonical labels in the order of the Hub's class numbers; empty for scores 0 to 5.
     """
-    for column in (*texts, "label"):
-        one_of(f"{HUB} {part}: column", column, data.column_names)
-    declared = tuple(getattr(data.features["label"], "names", None) or labels)
-    if declared != labels:
-        raise BadInput(f"{HUB} {part}: classes are {declared}; expected {labels}")
-    items, high = [], len(labels) - 1 if labels else 5
-    for i, (*words, raw) in enumerate(zip(*(data[c] for c in (*texts, "label")), strict=True)):
-        value = None if raw == -1 else number(f"{HUB} {part} row {i}", raw, 0, high)
-        named = labels and value is not None
-        items.append(item(words, labels[int(value)] if named else value, told))
-    return [found for found in items if found]
+    data, found = hub(info.name), []
+    for part in ("train", "validation_matched" if info.name == "mnli" else "validation"):
+        place, columns = f"{HUB} {part}", (*info.hub, "label")
+        for column in columns:
+            one_of(f"{place}: column", column, data[part].column_names)
+        known = tuple(getattr(data[part].features["label"], "names", None) or info.labels)
+        if known != info.labels:
+            raise BadInput(f"{place}: classes are {known}; expected {info.labels}")
+        rows = zip(*(data[part][column] for column in columns), strict=True)
+        items = (
+            _hub_item(f"{place} row {i}", row, info.labels, told) for i, row in enumerate(rows)
+        )
+        found.append([kept for kept in items if kept])
+    return found
+
+
+def _hub_item(place: str, row: tuple, labels: tuple[str, ...], told: Counter):
+    *words, raw = row
+    if raw == -1:
+        return item(words, None, told)
+    value = number(place, raw, 0, len(labels) - 1 if labels else 5)
+    return item(words, labels[int(value)] if labels else value, told)
 
 
 def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[list, list, list]:

@@ -63,22 +63,43 @@ def fill(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]) -
     BadInput
         If nothing may be computed and no run has a record.
     """
+    return joined((settings, grid, step)).drop(columns="experiment")
+
+
+def joined(*parts: tuple[Settings, Sequence[tuple], Callable[..., dict]]) -> pd.DataFrame:
+    """:func:`fill` of several experiments in one table; column ``experiment`` says whose a run is.
+
+    Each of ``parts`` is what :func:`fill` takes. An experiment without a record may be absent, as
+    long as there is another.
+    """
+    tables = [_filled(*part) for part in parts]
+    some = [table for table in tables if len(table)]
+    if not some:
+        names = " and ".join(repr(settings.experiment) for settings, *_ in parts)
+        raise BadInput(
+            f"no run of {names} has a record under these settings, and compute is "
+            "False; compute them ('make records' does), or choose settings that are recorded"
+        )
+    whole = pd.concat(some, ignore_index=True)
+    asked, made = ([table.attrs[name] for table in tables] for name in ("asked", "made"))
+    whole.attrs = {"asked": sum(asked), "made": sum(made, [])}
+    return whole
+
+
+def _filled(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]) -> pd.DataFrame:
+    """The finished runs of one experiment after what is missing was computed; maybe none."""
     names = list(inspect.signature(step).parameters)
     cells = [dict(zip(names, entry, strict=True)) for entry in dict.fromkeys(grid)]
     if settings.compute:
-        left = [c for c in cells if not settings.use_records or _find(settings, c) is None]
+        left = [c for c in cells if not settings.use_records or not _find(settings, c)[0]]
         for cell in tqdm(left, unit="run", disable=not left, leave=False):
             begin = time.perf_counter()
             add(settings, cell, step(**cell), time.perf_counter() - begin)
-    found = [(cell, _find(settings, cell), _find(settings, cell, made=True)) for cell in cells]
-    rows = [cell | line["values"] for cell, line, _ in found if line]
-    if not rows:
-        raise BadInput(
-            f"no run of {settings.experiment!r} has a record under these settings, and compute is "
-            "False; compute them ('make records' does), or choose settings that are recorded"
-        )
-    table = pd.DataFrame(rows)
-    table.attrs = {"asked": len(cells), "made": [made for _, line, made in found if line and made]}
+    found = [(cell, *_find(settings, cell, made=True)) for cell in cells]
+    found = [entry for entry in found if entry[1]]
+    table = pd.DataFrame([cell | line["values"] for cell, line, _ in found])
+    table = table.assign(experiment=settings.experiment)
+    table.attrs = {"asked": len(cells), "made": [made for _, _, made in found if made]}
     return table
 
 
@@ -121,11 +142,10 @@ def same(settings: Settings, **wanted) -> dict | None:
     For runs that several cells share, such as two strategies that keep the same blocks.
     """
     cell = {name: value for name, value in wanted.items() if name != "keep"}
+    known, wanted = identity(settings, cell), rounded(wanted)
     for line in _lines(path(settings, cell)):
-        if _agrees(line, identity(settings, cell)):
-            known = line | line["values"]
-            if all(known.get(name) == value for name, value in rounded(wanted).items()):
-                return line["values"]
+        if _agrees(line, known) and wanted.items() <= (line | line["values"]).items():
+            return line["values"]
     return None
 
 
@@ -170,13 +190,15 @@ def _agrees(line: dict, known: dict) -> bool:
     return all(known[name] in (None, line.get(name)) for name in IDENTITY)
 
 
-def _find(settings: Settings, cell: dict, *, made: bool = False) -> dict | None:
-    file = path(settings, cell)
-    known, wanted = identity(settings, cell), rounded(cell)
-    for line in _lines(file.with_suffix(".provenance.jsonl") if made else file):
-        if _agrees(line, known) and all(line.get(n) == v for n, v in wanted.items()):
-            return line
-    return None
+def _find(settings: Settings, cell: dict, *, made: bool = False) -> list[dict | None]:
+    """The record of a cell, None if there is none; and, if asked for, what made it."""
+    file, known, wanted = path(settings, cell), identity(settings, cell), rounded(cell)
+    files = [file, file.with_suffix(".provenance.jsonl")] if made else [file]
+
+    def sought(line: dict) -> bool:
+        return _agrees(line, known) and all(line.get(n) == v for n, v in wanted.items())
+
+    return [next(filter(sought, _lines(file)), None) for file in files]
 
 
 def _lines(file: Path) -> list[dict]:

@@ -9,10 +9,11 @@ many.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
     from lib.probes import Protocol
 
 Parts = tuple[list[Tensor], Tensor]  # views of a flat vector: see Layout.parts
-Weights = tuple[Tensor, Parts]  # all of them as one vector, and as such views
+Lines = list[tuple[Tensor, slice]]  # views of it by probe: see Layout.lines
 SMALLEST = torch.finfo(torch.float32).tiny
 SPARE = 1 << 14  # weights that may stay 0 so that columns of unlike sets share a product
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """Columns read by probes that follow one another: their place among all columns used."""
 
     span: slice
@@ -42,35 +42,39 @@ class Segment:
 class Layout:
     """Where the weights of all probes lie in one flat vector: segment by segment, then the bias.
 
-    ``columns`` (D',) are those that some probe uses, in the order of the segments; ``owner`` names
-    the probe of every number of the flat vector; ``free`` is 0 where a weight must stay 0 because
-    its probe has no such column, None where there is no such weight.
+    ``columns`` (D',) are those that some probe uses, in the order of the segments; ``free`` is 0
+    where a weight must stay 0 because its probe has no such column, None where there is no such
+    weight.
     """
 
     columns: Tensor
     segments: list[Segment]
-    owner: Tensor
     free: Tensor | None
     probes: int
     outputs: int
 
     def to(self, device) -> Layout:
         """The same on another device."""
-        free = None if self.free is None else self.free.to(device)
-        columns, owner = self.columns.to(device), self.owner.to(device)
-        return replace(self, columns=columns, owner=owner, free=free)
+        moved = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
     @property
     def weights(self) -> int:
-        """Numbers of the flat vector that are weights; the others are bias."""
-        return len(self.owner) - self.probes * self.outputs
+        """Numbers of the flat vector that are weights; bias follows, one for each output."""
+        return sum(rows * width for *_, (rows, width) in self.segments)
 
     def parts(self, flat: Tensor) -> Parts:
         """Views of a flat vector: the weights of every segment, and the bias (P, C)."""
-        lengths = [rows * width for rows, width in (s.size for s in self.segments)]
+        lengths = [rows * width for *_, (rows, width) in self.segments]
         *matrices, bias = flat.split([*lengths, self.probes * self.outputs])
         shaped = [m.view(s.size) for m, s in zip(matrices, self.segments, strict=True)]
         return shaped, bias.view(self.probes, self.outputs)
+
+    def lines(self, parts: Parts) -> Lines:
+        """The same with a line for each probe, and which probes these are; the bias comes last."""
+        spans = [s.probes for s in self.segments]
+        shaped = [m.view(s.stop - s.start, -1) for m, s in zip(parts[0], spans, strict=True)]
+        return list(zip([*shaped, parts[1]], [*spans, slice(self.probes)], strict=True))
 
 
 def layout(width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int) -> Layout:
@@ -80,26 +84,19 @@ def layout(width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int) -> 
         member[row, columns] = True
     used = np.flatnonzero(member.any(axis=0))
     groups = _groups(member[:, used], seeds * outputs)
-    segments, owner, free, begin = [], [], [], 0
+    segments, free, begin = [], [], 0
     for group in groups:
-        held = member[:, used[group]]
+        held, span = member[:, used[group]], slice(begin, begin + len(group))
         for run in _runs(np.flatnonzero(held.any(axis=1))):
             probes = slice(run.start * seeds, run.stop * seeds)
             places = slice(probes.start * outputs, probes.stop * outputs)
-            size = (places.stop - places.start, len(group))
-            segments.append(Segment(slice(begin, begin + len(group)), probes, places, size))
-            owner.append(np.repeat(np.arange(probes.start, probes.stop), outputs * len(group)))
+            segments.append(Segment(span, probes, places, (places.stop - places.start, len(group))))
             free.append(np.repeat(held[run], seeds * outputs, axis=0).ravel())
-        begin += len(group)
-    owner.append(np.repeat(np.arange(len(sets) * seeds), outputs))
+        begin = span.stop
     free = torch.from_numpy(np.concatenate(free))
+    columns = torch.from_numpy(used[np.concatenate(groups)])
     return Layout(
-        torch.from_numpy(used[np.concatenate(groups)]),
-        segments,
-        torch.from_numpy(np.concatenate(owner)),
-        None if free.all() else free.float(),
-        len(sets) * seeds,
-        outputs,
+        columns, segments, None if free.all() else free.float(), len(sets) * seeds, outputs
     )
 
 
@@ -141,21 +138,16 @@ def _runs(numbers: np.ndarray) -> list[slice]:
 
 def first_weights(where: Layout, sets: list[np.ndarray], seeds: Sequence[int]) -> Tensor:
     """Uniform within one over the root of a probe's columns, as torch draws a linear layer."""
-    flat, columns = torch.empty(len(where.owner)), where.columns.cpu().numpy()
-    place = np.empty(int(columns.max()) + 1, dtype=int)
-    place[columns] = np.arange(len(columns))
+    flat, columns = torch.empty(where.weights + where.probes * where.outputs), where.columns.cpu()
+    drawn = torch.zeros(where.probes, where.outputs, int(columns.max()) + 1)
     parts, bias = where.parts(flat)
-    for probe, (chosen, seed) in enumerate((c, s) for c in sets for s in seeds):
+    for probe, (chosen, seed) in enumerate(itertools.product(sets, seeds)):
         draw, bound = torch.Generator().manual_seed(seed), len(chosen) ** -0.5
-        drawn = torch.zeros(where.outputs, len(columns))
-        drawn[:, place[chosen]] = torch.empty(where.outputs, len(chosen)).uniform_(
-            -bound, bound, generator=draw
-        )
+        own = torch.empty(where.outputs, len(chosen)).uniform_(-bound, bound, generator=draw)
+        drawn[probe, :, chosen] = own
         bias[probe].uniform_(-bound, bound, generator=draw)
-        for part, segment in zip(parts, where.segments, strict=True):
-            if segment.probes.start <= probe < segment.probes.stop:
-                block = part.view(-1, where.outputs, part.shape[1])
-                block[probe - segment.probes.start] = drawn[:, segment.span]
+    for part, segment in zip(parts, where.segments, strict=True):
+        part.copy_(drawn[segment.probes, :, columns[segment.span]].view(segment.size))
     return flat
 
 
@@ -175,22 +167,6 @@ def backward(rows: Tensor, where: Layout, above: Tensor, parts: Parts) -> None:
     flat = above.flatten(0, 1)
     for matrix, segment in zip(matrices, where.segments, strict=True):
         torch.mm(flat[segment.outputs], rows[:, segment.span], out=matrix)
-
-
-def norms(where: Layout, parts: Parts) -> Tensor:
-    """Norm of the weights of every probe, shape (P,)."""
-    square = parts[1].new_zeros(where.probes)
-    for matrix, segment in zip(parts[0], where.segments, strict=True):
-        lines = matrix.view(segment.probes.stop - segment.probes.start, -1)
-        square[segment.probes] += torch.linalg.vector_norm(lines, dim=1).square_()
-    return square.sqrt_()
-
-
-def add_scaled(where: Layout, parts: Parts, scale: Tensor, into: Parts) -> None:
-    """Add the weights of every probe, each times its own number (P,), into other views."""
-    for matrix, target, segment in zip(parts[0], into[0], where.segments, strict=True):
-        rows = segment.probes.stop - segment.probes.start
-        target.view(rows, -1).addcmul_(matrix.view(rows, -1), scale[segment.probes, None])
 
 
 def unpacked(where: Layout, flat: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -236,15 +212,18 @@ class Table:
             yield batch, self.target[:, part]
 
 
-def _penalty(where: Layout, weights: Weights, grads: Weights, protocol: Protocol) -> None:
+def _penalty(flat: Tensor, lines: Lines, into: Tensor, slopes: Lines, protocol: Protocol) -> None:
     """Add the gradient of the elastic net; at weights of zero that of the plain norm is 0."""
-    flat, into = weights[0], grads[0]
     into.add_(flat.sign(), alpha=protocol.l1)
     if protocol.squared:
         into.add_(flat, alpha=2 * protocol.l2)
-    else:
-        length = norms(where, weights[1]).clamp_min_(SMALLEST)
-        add_scaled(where, weights[1], length.reciprocal_().mul_(protocol.l2), grads[1])
+        return
+    square = flat.new_zeros(lines[-1][1].stop)
+    for line, probes in lines[:-1]:
+        square[probes] += torch.linalg.vector_norm(line, dim=1).square_()
+    scale = protocol.l2 / square.sqrt_().clamp_min_(SMALLEST)
+    for (line, probes), (slope, _) in zip(lines[:-1], slopes, strict=False):
+        slope.addcmul_(line, scale[probes, None])
 
 
 def _above(out: Tensor, wanted: Tensor) -> Tensor:
@@ -271,7 +250,7 @@ def train(
     flat: Tensor,
     protocol: Protocol,
     *,
-    judge: Callable[[Tensor], np.ndarray] | None,
+    judge: Callable[[Parts], np.ndarray] | None,
     order: int,
 ) -> tuple[Tensor, np.ndarray]:
     """Adam over all weights at once.
@@ -281,7 +260,8 @@ def train(
     flat
         First weights and bias; trained in place.
     judge
-        Gives the score of every probe (P,); the epoch that scores best is kept, else the last.
+        Gives the score of every probe (P,) from the views of its weights; the epoch that scores
+        best is kept, else the last.
     order
         Draws the batches.
 
@@ -296,7 +276,8 @@ def train(
     step = _adam(flat, protocol.learning_rate)
     parts, grads = where.parts(flat), where.parts(flat.grad)
     weights, slopes = flat[: where.weights], flat.grad[: where.weights]
-    best, kept = np.full(where.probes, -np.inf), flat
+    lines, steep = where.lines(parts), where.lines(grads)
+    best, kept = np.full(where.probes, -np.inf), flat.clone() if judge else flat
     epochs = np.full(where.probes, protocol.epochs)
     for epoch in range(protocol.epochs):
         for batch, wanted in table.batches(protocol, order, epoch):
@@ -304,11 +285,12 @@ def train(
             backward(batch, where, above, grads)
             if where.free is not None:
                 slopes.mul_(where.free)
-            _penalty(where, (weights, parts), (slopes, grads), protocol)
+            _penalty(weights, lines, slopes, steep, protocol)
             step()
         if judge:
-            scores = judge(flat)
+            scores = judge(parts)
             better = scores > best
             best[better], epochs[better] = scores[better], epoch + 1
-            kept = torch.where(torch.from_numpy(better).to(flat.device)[where.owner], flat, kept)
+            for (line, probes), (old, _) in zip(lines, where.lines(where.parts(kept)), strict=True):
+                old[better[probes]] = line[better[probes]]
     return kept, epochs

@@ -80,6 +80,18 @@ def most_dropped(strategy: str, n_blocks: int) -> int:
     return n_blocks // 2 if strategy in ALTERNATE else n_blocks - 1
 
 
+def depths(n_blocks: int, tried: int | None = None) -> list[int]:
+    """Numbers of blocks that are dropped from the top: ``tried`` of them, evenly, or every one.
+
+    Examples
+    --------
+    >>> depths(12, 2), depths(4)
+    ([4, 8], [1, 2, 3])
+    """
+    tried = min(tried or n_blocks, n_blocks - 1)
+    return [round(n_blocks * place / (tried + 1)) for place in range(1, tried + 1)]
+
+
 def blocks_to_keep(strategy: str, n_blocks: int, k: int, *, similarity=None) -> list[int]:
     """Blocks that stay when a strategy drops ``k`` of them.
 

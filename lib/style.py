@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
@@ -11,16 +12,18 @@ import seaborn as sns
 from IPython.display import HTML
 
 from lib import corpora, encoders, records
-from lib.dropping import STRATEGIES
 from lib.settings import Settings
+from lib.strategies import STRATEGIES
 
 PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
-CLEAR = 5.0  # points: a task is learned if the score is so far above what needs no model
 SIZE = (6.4, 3.6)  # inches, of a figure with one panel
+WIDEST = 7.0  # inches: a phone shows type of a wider figure too small
 COLOURS = [sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3, 4, 5, 9)]
+COLOURS += sns.color_palette(["#882255", "#332288", "#999933", "#117733", "#7f3b08", "#44aa99"])
 MARKERS = "osD^vPX*"
 GREY = "0.55"  # published numbers
+MARKED = re.compile(r"(?<=[>(])(passes|fails)(?=[)<])")  # a cell, or the end of one
 WORDS = ("reproduced", "not reproduced", "too little data", "not testable here")
 
 sns.set_theme(
@@ -89,68 +92,26 @@ def pm(values: Sequence[float], digits: int = 1) -> str:
 
 
 def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
-    """A table as the book shows it: caption, headers with a scope, one mark for what is missing."""
+    """A table as the book shows it: caption, headers with a scope, one mark for what is missing.
+
+    Passed and failed tests and verdicts are marked; a table without rows says so in a sentence.
+    """
+    if frame.empty:
+        return HTML(f"<p>No run for this table yet: {caption or 'no rows'}</p>")
     shown = frame.rename_axis(columns=None)
-    text = shown.to_html(float_format=f"{{:.{digits}f}}".format, na_rep=MISSING, border=0)
-    head, body = text.split("<tbody>")
+    look = {"na_rep": MISSING, "border": 0, "index_names": False}
+    head, body = shown.to_html(float_format=f"{{:.{digits}f}}".format, **look).split("<tbody>")
+    for name in frame.index.names:  # in the row of the other headers
+        head = head.replace("<th></th>", f"<th>{name or ' '}</th>", 1)
     head, body = (
         part.replace("<th ", f'<th scope="{scope}" ').replace("<th>", f'<th scope="{scope}">')
         for part, scope in ((head, "col"), (body, "row"))
     )
     for word in (*WORDS, "mixed"):
         body = body.replace(f"<td>{word}", f'<td class="verdict {word.replace(" ", "-")}">{word}')
+    body = MARKED.sub(r'<span class="verdict \1">\1</span>', body)
     head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
     return HTML(f"{head}<tbody>{body}")
-
-
-# ---- losses of smaller models ----------------------------------------------------------------
-
-# Tasks of the averages of paper B's first version; others are this book's extras.
-AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
-WHOLE = ["model", "task", "seed"]  # runs that share a whole model
-
-
-def losses(runs: pd.DataFrame) -> pd.DataFrame:
-    """Every run next to the whole model (``k`` = 0) of its seed; runs without one are left out.
-
-    Returns
-    -------
-    DataFrame
-        The runs with ``loss`` (points: 100 times the whole score less this one), ``kept`` (share of
-        the whole score), ``way`` (share of the way from the constant answer to the whole score),
-        ``share`` of the blocks dropped, ``whole`` (points), and ``learned``: whether the whole
-        model is more than :data:`CLEAR` points above the constant answer, averaged over seeds.
-    """
-    whole = runs[runs["k"] == 0].set_index(WHOLE)
-    known = pd.DataFrame({"whole": 100 * whole["score"], "total": whole["blocks"]})
-    clear = 100 * (whole["score"] - whole["constant"])
-    learned = clear.groupby(["model", "task"]).mean().gt(CLEAR).rename("learned")
-    found = runs.join(known, on=WHOLE, how="inner").join(learned, on=["model", "task"])
-    floor = 100 * found["constant"]
-    return found.assign(
-        loss=found["whole"] - 100 * found["score"],
-        kept=100 * found["score"] / found["whole"],
-        way=(100 * found["score"] - floor) / (found["whole"] - floor),
-        share=found["k"] / found["total"],
-    )
-
-
-def averaged(found: pd.DataFrame, cuts: int | None = None) -> pd.DataFrame:
-    """The rows that averages over tasks are made of.
-
-    Tasks that the whole model learned, of the papers' averages where there are any of them; with
-    ``cuts`` only models, tasks and seeds for which so many runs are finished, so that all
-    strategies are compared on the same runs.
-    """
-    rows = found[found["learned"]]
-    rows = rows[rows["task"].isin(AVERAGED)] if rows["task"].isin(AVERAGED).any() else rows
-    return rows if cuts is None else rows[rows.groupby(WHOLE)["k"].transform("size") >= cuts]
-
-
-def sampling_error(score: float, n: int) -> float:
-    """Standard error of an accuracy (points) on ``n`` test examples: the binomial formula."""
-    share = score / 100
-    return 100 * float(np.sqrt(max(share * (1 - share), 0) / n))
 
 
 # ---- verdicts ---------------------------------------------------------------------------------
@@ -214,22 +175,25 @@ def judge(
     holds = [bool(value) for value in holds]
     seeds = int(runs.groupby(["model", "task"])["seed"].nunique().min()) if len(runs) else 0
     enough = {"tasks": runs["task"].nunique(), "seeds": seeds} if average else {}
+    word = verdict(holds, every=every, **enough)
+    single = seeds == 1 and not word.startswith(("too", "not testable"))
     row = {
         "measured": measured,
         "cells": f"{sum(holds)} of {len(holds)}",
-        "verdict": verdict(holds, every=every, **enough),
+        "verdict": f"{word}, single run" if single else word,
     }
     if chance is not None:
         row["chance"] = f"{chance:.2f}"
     about = {"models": _names(runs, "model"), "tasks": _names(runs, "task"), "seeds": seeds}
-    text = sorted({text_kind(name, settings.data) for name in about["tasks"]})
-    records.keep_verdict(settings, claim, **row, **about, text=" and ".join(text))
+    text = " and ".join(_kinds_of_text(runs, settings.data))
+    records.keep_verdict(settings, claim, **row, **about, text=text)
     return {"claim": claim} | row
 
 
-def text_kind(task: str, data: str) -> str:
-    """Whether the text of a task is ``real`` or ``generated``."""
-    return "generated" if corpora.generated(task, data) else "real"
+def _kinds_of_text(runs: pd.DataFrame, data: str) -> list[str]:
+    """Whether the text of runs is ``real``, ``generated``, or there is some of either."""
+    made = {corpora.generated(name, data) for name in runs["task"]}
+    return [{True: "generated", False: "real"}[kind] for kind in sorted(made, reverse=True)]
 
 
 def _names(runs: pd.DataFrame, column: str) -> list[str]:
@@ -254,16 +218,21 @@ def _joined(values: pd.Series) -> str:
     return ", ".join(dict.fromkeys(map(str, values)))
 
 
-def legend_above(plot, columns: int = 3) -> None:
-    """Put the legend of a seaborn grid above its panels, where a phone shows it too."""
-    sns.move_legend(
-        plot, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, title=None, frameon=False
-    )
+def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
+    """Put a seaborn grid's legend above its panels, without headings, and fit all to a phone."""
+    legend, (wide, high) = plot.legend, plot.figure.get_size_inches()
+    pairs = zip(legend.legend_handles, legend.texts, strict=True)
+    named = {t.get_text(): h for h, t in pairs if not hasattr(h, "get_marker") or h.get_marker()}
+    legend.remove()
+    plot.figure.set_size_inches(min(wide, WIDEST), high)
+    plot.figure.tight_layout()
+    where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
+    plot.figure.legend(list(named.values()), list(named), **where)
 
 
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
     """Real or generated text, models, tasks and seeds of a page, for its top."""
-    kinds = sorted({text_kind(name, settings.data) for name in _names(runs, "task")})
+    kinds = _kinds_of_text(runs, settings.data)
     counts = {name: runs[name].nunique() for name in ("model", "task", "seed") if name in runs}
     models = ", ".join(encoders.title(name) for name in _names(runs, "model")[:2])
     told = [models if counts["model"] < 3 else f"{counts['model']} models"]

@@ -2,8 +2,8 @@
 
 Tagging tasks are read by the pretrained model, one row per word. Tasks of sentences and pairs are
 read by a model that was fine-tuned on them, one row per sentence; the random-init baseline is never
-tuned. The last two tasks read are kept, and tuned weights are kept as files, both under a digest of
-everything that they depend on.
+tuned. The last two tasks read are kept, and the last :data:`KEPT` tuned weights as files, both
+under a digest of everything that they depend on.
 
 Memory: N * D numbers for each of the last two tasks, on the device where models run.
 """
@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
@@ -32,6 +33,7 @@ PARTS = ("train", "dev", "test")
 DRAWN = 0  # seed of all that probes share: the text, the random weights, the fine-tuning
 TUNED_ON = {"official": ("train", "dev"), "corrected": ("train",)}  # P4: dev is seen, or held out
 KINDS = ("tagging", "sentence", "pair")  # of tasks that have labels
+KEPT = 48  # files of tuned weights
 
 # What the numbers of every page on probes depend on, beside the task and the model.
 READS = ("max_words", "max_examples", "epochs", "batch", "learning_rate", "protocol", "order")
@@ -81,23 +83,8 @@ class Rows:
         return self.task.kind == "tagging"
 
 
-class Reading(NamedTuple):
-    """Everything that rows depend on."""
-
-    model: str
-    task: str
-    weights: str
-    files: str
-    text: str
-    data: str
-    max_words: int
-    max_examples: int
-    epochs: int
-    batch: int
-    learning_rate: float
-    protocol: str
-    order: str
-    pooling: str
+# Everything that rows depend on.
+Reading = namedtuple("Reading", ("model", "task", "weights", "files", "text", "data", *READS))
 
 
 def rows(model: str, task: str, settings: Settings, weights: str = "trained") -> Rows:
@@ -131,8 +118,8 @@ def _rows(asked: Reading) -> Rows:
         texts, given = zip(*getattr(task, part), strict=True)
         found = activations.extract(model, tokenizer, list(texts), progress=True, **options)
         table[part] = found.rows.flatten(1).to(encoders.default_device())
-        labels[part] = [tag for tags in given for tag in tags] if by_word else list(given)
-        words[part] = [word.lower() for line in texts for word in line] if by_word else []
+        labels[part] = list(chain(*given) if by_word else given)
+        words[part] = [word.lower() for word in chain(*texts)] if by_word else []
         notes += found.notes
     floor = word_majority(task.train, task.test) if by_word else corpora.constant(task)
     return Rows(task, table, labels, words, activations.n_layers(model), own, floor, notes)
@@ -140,11 +127,11 @@ def _rows(asked: Reading) -> Rows:
 
 def _cut(task: corpora.Task, asked: Reading) -> corpora.Task:
     """A task of words, each part cut to some rows; training sentences are drawn."""
-    train = task.train
+    parts = {part: getattr(task, part) for part in PARTS}
     if asked.order == "shuffled":
-        train = [train[i] for i in np.random.default_rng(DRAWN).permutation(len(train))]
-    parts = (_fitting(task, items, asked.max_words) for items in (train, task.dev, task.test))
-    return replace(task, **dict(zip(PARTS, parts, strict=True)))
+        drawn = np.random.default_rng(DRAWN).permutation(len(task.train))
+        parts["train"] = [task.train[i] for i in drawn]
+    return replace(task, **{p: _fitting(task, it, asked.max_words) for p, it in parts.items()})
 
 
 def _fitting(task: corpora.Task, items: list, most: int) -> list:
@@ -171,7 +158,7 @@ def _model(asked: Reading, task: corpora.Task) -> tuple:
 
 def _tuned_file(asked: Reading, recipe, device) -> Path:
     """Where tuned weights are kept, named after everything that they depend on."""
-    known = asked.files, asked.text, asked.max_examples, DRAWN, asdict(recipe)
+    known = asked.files, asked.text, asked.task, asked.max_examples, DRAWN, asdict(recipe)
     known = *known, training.products(device, recipe.precision), records.versions()
     folder = records.results() / ".checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,15 +167,25 @@ def _tuned_file(asked: Reading, recipe, device) -> Path:
 
 def _tune(model, tokenizer, task: corpora.Task, recipe, file: Path) -> None:
     """Fine-tune a model in place, or read what was tuned before; a killed training goes on."""
-    if file.exists():
-        load_model(model, file, device=str(model.device))
-        return
-    going = file.with_name(f"going-{file.name}")
-    options = {"recipe": recipe, "seed": DRAWN, "checkpoint": going, "progress": True}
-    finetune.train(model, tokenizer, task, **options)
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    save_model(model, str(fresh))
-    os.replace(fresh, file)
+    with FileLock(file.with_suffix(".lock")):  # other processes wait while one trains
+        if file.exists():
+            load_model(model, file, device=str(model.device))
+            file.touch()
+            return
+        going = file.with_name(f"going-{file.name}")
+        options = {"recipe": recipe, "seed": DRAWN, "checkpoint": going, "progress": True}
+        finetune.train(model, tokenizer, task, **options)
+        fresh = file.with_name(f".{file.name}.{os.getpid()}")
+        save_model(model, str(fresh))
+        os.replace(fresh, file)
+    _forget(file.parent)
+
+
+def _forget(folder: Path) -> None:
+    """Delete the tuned weights that were used longest ago, beyond so many files."""
+    files = sorted(folder.glob("tuned-*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-KEPT]:
+        file.unlink(missing_ok=True)
 
 
 def control_labels(words: dict[str, Sequence], labels: Sequence, seed: int = 0) -> dict[str, list]:

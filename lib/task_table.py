@@ -1,18 +1,20 @@
 """The table of tasks: what each is, where its text comes from, how it is split and scored.
 
-Adding a task is one entry here; everything else reads the table.
+Adding a task is one entry in ``lib/tasks.yml``; everything else reads the table.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import yaml
+from pydantic.dataclasses import dataclass
 
-from lib import archive, readers, sources
+from lib import archive, readers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class TaskInfo:
     """One entry of the table of tasks.
 
@@ -101,110 +103,25 @@ def _given_split(*parts):
     return parts
 
 
-def _glue(name, title, texts, label, hub, names, *, dev="dev.tsv", short_rows=False, **more):  # noqa: PLR0917
-    """One entry of GLUE: columns of its files, columns on the Hub, raw to canonical labels."""
-    read = partial(readers.table, texts=texts, label=label, names=names, short_rows=short_rows)
-    usual = {"metric": "accuracy", "folder": title, "split": _glue_split}
-    usual |= {"labels": tuple(filter(None, names.values())), "parts": ("train.tsv", dev)}
-    kind = "pair" if len(texts) == 2 else "sentence"
-    return TaskInfo(name, title, kind, read=read, hub=hub, **usual | more)
+READERS = {
+    "table": readers.table,
+    "columns": readers.columns,
+    "paragraphs": readers.paragraphs,
+    "polarity": archive.polarity,
+    "domain": archive.domain,
+    "valence": archive.valence,
+    "sentences": archive.sentences,
+}
+SPLITS = {"glue": _glue_split, "tail": _tail_split, "half": _half_split, "given": _given_split}
 
 
-def _numbered(*names) -> dict[str, str]:
-    return {str(number): name for number, name in enumerate(names)}
+def _entry(name: str, entry: dict) -> TaskInfo:
+    """One entry of ``lib/tasks.yml``, with its reader and its split as functions."""
+    how, split = entry.pop("format", {}), SPLITS.get(entry.pop("split", None))
+    read = partial(READERS[entry.pop("read")], **how)
+    named = {"labels": list(filter(None, how.get("names", {}).values()))}
+    return TaskInfo(name=name, read=read, split=split, **named | entry)
 
 
-def _itself(*names) -> dict[str, str]:
-    return {name: name for name in names}
-
-
-_tagging = partial(TaskInfo, kind="tagging", metric="accuracy", own="embedded")
-_pmb = partial(readers.columns, word=0, width=7, comments=("# ", "###"))
-_gold = {"folder": "pmb", "parts": ("train.conll", "dev.conll", "test.conll")}
-_gold |= {"split": _given_split, "licence": "not stated with the files"}
-_PAIR, _QUESTIONS = ("sentence1", "sentence2"), ("question1", "question2")
-_rated = partial(TaskInfo, own="archive", licence="MIT", standing="not in the papers")
-
-_TEXTS = (
-    ("movies", "Movie reviews", "movie"),
-    ("editorials", "Editorials", "editorial"),
-    ("tweets", "Tweets", "tweet"),
-)
-
-_ENTRIES = (
-    _tagging(
-        "pos", "POS tagging", folder="ud_ewt", split=_given_split,
-        parts=tuple(f"en_ewt-ud-{part}.conllu" for part in ("train", "dev", "test")),
-        read=partial(readers.columns, word=1, tag=4, width=10, comments=("#",), numbered=True),
-        standing="XPOS of UD English EWT for the Penn Treebank (LDC)", licence="CC BY-SA 4.0",
-    ),
-    _tagging(
-        "chunk", "Chunking", folder="conll2000", parts=("train.txt", "test.txt"),
-        split=_tail_split, read=partial(readers.columns, word=0, tag=2, width=3, separator=None),
-        standing="CoNLL-2000 as in the papers; it has no dev part, the last tenth of train is ours",
-        licence="none stated (text of the Wall Street Journal)",
-    ),
-    _tagging(
-        "ccg", "CCG supertagging", read=partial(_pmb, tag=4, units=readers.keep_unit), **_gold,
-        standing="categories of the Parallel Meaning Bank 4.0.0 for CCGbank (LDC)",
-    ),
-    _tagging(
-        "sem", "Semantic tagging", read=partial(_pmb, tag=3, units=readers.repeat_tag), **_gold,
-        standing="gold part of the Parallel Meaning Bank 4.0.0; units such as New~York are split",
-    ),
-    _glue(
-        "sst2", "SST-2", ("sentence",), "label", ("sentence",),
-        _numbered("negative", "positive"),
-    ),
-    _glue(  # no header: source, label, original mark, sentence
-        "cola", "CoLA", (3,), 1, ("sentence",), _numbered("unacceptable", "acceptable"),
-        metric="matthews",
-    ),
-    _glue(
-        "mrpc", "MRPC", ("#1 String", "#2 String"), "Quality", _PAIR,
-        _numbered("not_equivalent", "equivalent"), metric="accuracy_and_f1",
-    ),
-    _glue(
-        "qqp", "QQP", _QUESTIONS, "is_duplicate", _QUESTIONS,
-        _numbered("not_duplicate", "duplicate"), metric="accuracy_and_f1", short_rows=True,
-    ),
-    _glue("stsb", "STS-B", _PAIR, "score", _PAIR, {}, metric="pearson_spearman"),
-    _glue(
-        "mnli", "MNLI", _PAIR, "gold_label", ("premise", "hypothesis"),
-        _itself("entailment", "neutral", "contradiction") | {"-": None}, dev="dev_matched.tsv",
-        standing="tested on the matched part of dev, as in paper A",
-    ),
-    _glue(
-        "qnli", "QNLI", ("question", "sentence"), "label", ("question", "sentence"),
-        _itself("entailment", "not_entailment"),
-    ),
-    _glue("rte", "RTE", _PAIR, "label", _PAIR, _itself("entailment", "not_entailment")),
-    _rated(
-        "polarity", "Polarity", "sentence", "accuracy", ("negative", "positive"),
-        read=archive.polarity,
-        standing="movie sentences, the domain of SST-2, by the mean rating of 15 to 20 people each",
-    ),
-    _rated("domain", "Domain", "sentence", "accuracy", tuple(archive.KINDS), read=archive.domain),
-    _rated("valence", "Valence", "sentence", "pearson_spearman", read=archive.valence),
-    *(
-        _rated(name, title, "text", read=partial(archive.sentences, kind))
-        for name, title, kind in _TEXTS
-    ),
-    *(
-        _rated(
-            f"{kind}_sentences", f"{title} (sentences)", "sentences",
-            read=partial(archive.sentences, kind),
-        )
-        for name, title, kind in _TEXTS
-    ),
-    TaskInfo(
-        "topics", "Python help pages", "text", own="python", read=sources.topics,
-        standing="real English at hand everywhere, for general redundancy only", licence="PSF",
-    ),
-    TaskInfo(
-        "wikitext2", "WikiText-2", "text", folder="wikitext2", parts=("valid.txt", "test.txt"),
-        split=_half_split, read=readers.paragraphs, licence="CC BY-SA",
-        standing="valid as train, the halves of test as dev and test; rare words are <unk>",
-    ),
-)  # fmt: skip
-TASKS: dict[str, TaskInfo] = {entry.name: entry for entry in _ENTRIES}
+_TABLE = yaml.safe_load(Path(__file__).with_name("tasks.yml").read_text("utf-8"))
+TASKS: dict[str, TaskInfo] = {name: _entry(name, entry) for name, entry in _TABLE.items()}

@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from lib import pretraining, training
+from lib import from_scratch, training
 
 SENTENCES = [
     "The old sailor watched a small boat near the harbour .".split(),
@@ -40,7 +40,7 @@ CONFIGS = {
 
 
 # Tokenizer of each family, and its size: the letters of the sentences and some pieces.
-TOKENIZERS = {"roberta": ("bytes", 320), "xlnet": ("unigram", 120)}
+TOKENIZERS = {"roberta": ("roberta-mini-12", 320), "xlnet": ("xlnet-mini-12", 120)}
 
 
 def write(make, tokenizer, folder):
@@ -58,8 +58,8 @@ def write(make, tokenizer, folder):
 
 def build(family: str, folder):
     """Write one small random model of a family, with a tokenizer trained on a few sentences."""
-    kind, size = TOKENIZERS.get(family, ("wordpiece", 120))
-    tokenizer = pretraining.tokenizer(kind, CORPUS, size)
+    kind, size = TOKENIZERS.get(family, ("bert-mini-12", 120))
+    tokenizer = from_scratch.tokenizer(kind, CORPUS, size)
     make, shape = CONFIGS[family]
     config = make(vocab_size=len(tokenizer), **shape)
     return write(lambda: transformers.AutoModel.from_config(config), tokenizer, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import seaborn as sns
 
-from lib import records, style
+from lib import comparison, records, style
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -19,7 +19,8 @@ def cells(page: str, tag: str) -> list[str]:
 
 def run(page: str, *tags: str, **planted) -> dict:
     """The namespace after the tagged cells of a page have run over what was planted."""
-    namespace = {"pd": pd, "sns": sns, "style": style, "records": records, **planted}
+    known = {"pd": pd, "sns": sns, "style": style, "records": records, "comparison": comparison}
+    namespace = known | planted
     for tag in tags:
         for source in cells(page, tag):
             exec(compile(source, f"{page}: {tag}", "exec"), namespace)  # noqa: S102

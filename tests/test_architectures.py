@@ -11,7 +11,7 @@ from conftest import CORPUS, SENTENCES, write
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
-from lib import BadInput, activations, dropping, encoders, finetune, pretraining
+from lib import BadInput, activations, dropping, encoders, finetune, from_scratch
 
 BLOCKS = 4
 CUTS = [(1, 2, 3), (0, 2, 3), (0,)]
@@ -83,7 +83,7 @@ def built(name, folder, **more):
         for key, value in wanted.items()
         if value is not None and (key not in SHAPE or hasattr(empty, key))
     }
-    tokenizer = pretraining.tokenizer("bytes", CORPUS, 320)
+    tokenizer = from_scratch.tokenizer("roberta-mini-12", CORPUS, 320)
     config = kind(**shape, vocab_size=len(tokenizer))
     maker = AutoModelForMaskedLM if name in MASKED else AutoModelForCausalLM
     return write(lambda: maker.from_config(config), tokenizer, folder)

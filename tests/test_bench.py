@@ -154,6 +154,13 @@ def test_without_peers_one_sentence_says_what_to_do(monkeypatch, capsys):
         assert told in message and message.count("\n") == 1
 
 
+def test_tuning_alone_needs_no_peer_but_trainers(monkeypatch):
+    monkeypatch.setattr(peers, "versions", lambda: {"accelerate": peers.pins()["accelerate"]})
+    peers.check_installed(["tuning"])
+    with pytest.raises(BadInput, match=r"neurox 1\.0\.9.* not installed"):
+        peers.check_installed(["tuning", "cka"])
+
+
 def test_the_file_is_named_after_the_device(monkeypatch, tmp_path):
     monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path))
     file = run.default_file("cpu", quick=False)

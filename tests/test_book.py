@@ -120,6 +120,32 @@ def test_header_cells_say_what_they_head(soups):
     assert bare == []
 
 
+def test_tables_have_rows_and_one_row_of_headers(soups):
+    """What has no run is a sentence, and no second row of headers names the index alone."""
+    for page in PAGES:
+        for table in soups[f"{page}.html"].select("article table.dataframe"):
+            assert table.select("tbody tr"), (page, table.get_text(" ")[:80])
+            assert len(table.select("thead tr")) == 1, (page, table.get_text(" ")[:80])
+
+
+def test_what_papermill_put_in_is_not_shown(soups):
+    shown = [page for page in PAGES if "# Parameters\n" in soups[f"{page}.html"].get_text()]
+    assert shown == []
+
+
+def test_small_copies_of_figures_are_described_as_the_figures_are(soups):
+    there = {img["alt"] for page in PAGES for img in soups[f"{page}.html"].select("figure img")}
+    for page in ("book/index", "book/papers-figures"):
+        copies = soups[f"{page}.html"].select(".drawn img")
+        assert copies and {img["alt"] for img in copies} <= there
+
+
+def test_every_published_table_is_on_the_page_of_the_papers_figures(soups):
+    text = soups["book/papers-figures.html"].get_text(" ")
+    files = (book.ROOT / "lib/published").glob("*.csv")
+    assert [file.stem for file in files if file.stem not in text.split()] == []
+
+
 def test_each_page_has_one_title(soups):
     assert [page for page in PAGES if len(soups[f"{page}.html"].find_all("h1")) != 1] == []
 
@@ -136,7 +162,9 @@ def test_pages_with_records_link_to_their_data(soups, html):
         for link in soups[f"{page}.html"].select("p.data a"):
             file = (html / page).parent.joinpath(link["href"]).resolve()
             assert file.read_text(encoding="utf-8").count("\n") >= 2, "a header and a run"
-    assert soups["notebooks/08_dropping.html"].select("p.data a")
+    for page in (page for page in PAGES if page.startswith("notebooks/")):
+        own = page == "notebooks/13_your_model"  # draws the reader's own runs
+        assert own or soups[f"{page}.html"].select("p.data a"), page
 
 
 def test_every_claim_has_a_row_on_the_scoreboard_and_an_anchor(soups):
@@ -255,6 +283,33 @@ def test_no_table_hides_its_first_results(page, browser, address):
         )
         assert hidden == [], width
         tab.context.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("page", ["book/index", "notebooks/00_scoreboard"])
+def test_the_whole_scoreboard_fits_both_screens(page, browser, address):
+    """Verdicts above all: no column of it has to be scrolled into view."""
+    for width in (390, 1280):
+        tab, _ = visit(browser, address, page, viewport={"width": width, "height": 900})
+        wide = tab.evaluate(
+            """() => [...document.querySelectorAll('.board table')].map(
+                table => table.scrollWidth - table.clientWidth)"""
+        )
+        assert wide and max(wide) <= 1, width
+        tab.context.close()
+
+
+@needs_browser
+@each_page
+def test_figures_are_small_enough_that_a_phone_shows_their_type(page, browser, address):
+    """Type is set in points of a figure at most 7.5 inches wide: on a phone it is 8 pixels high."""
+    tab, _ = visit(browser, address, page, viewport={"width": 390, "height": 900})
+    widths = tab.evaluate(
+        """() => [...document.querySelectorAll('article figure img[src$=png]')].map(
+            img => img.naturalWidth)"""
+    )
+    assert max(widths, default=0) <= 7.5 * 140
+    tab.context.close()
 
 
 @needs_browser

@@ -95,11 +95,9 @@ def test_a_config_is_counted_as_its_model(learner):
     assert cost.counted(model.config) == cost.parameters(model)
 
 
-def test_times_come_from_every_depth_in_every_round(family_folders, task):
+def test_timing_leaves_a_model_as_it_was(family_folders, task):
     model, tokenizer = finetune.begin(family_folders["xlnet"], task, device="cpu")
-    found = cost.times(model, tokenizer, task, {"a": [0, 1, 2], "b": [0]}, RECIPE, repeats=2)
-    assert set(found) == {(work, name) for work in cost.WORK for name in "ab"}
-    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in found.values())
+    assert cost.tuning(model, tokenizer, task, RECIPE) > 0
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -127,10 +125,11 @@ def test_what_fails_in_a_fresh_process_is_raised_here():
 
 def test_one_measurement_serves_every_depth(family_folders, task, tmp_path):
     keeps = {0: [0, 1, 2], 1: [0, 1], 2: [0]}
-    found = cost.by_depth(family_folders["bert"], task, keeps, RECIPE, repeats=1)
+    found = cost.by_depth(family_folders["bert"], task, keeps, RECIPE, repeats=2)
     assert [values["blocks"] for values in found.values()] == [3, 2, 1]
     for values in found.values():
-        held = [values["memory"][name] for name in ("start", "load", "inference", "tuning")]
+        held = [values["memory"][name] for name in ("start", "inference", "tuning")]
         assert held == sorted(held)
         assert values["inference_operations"] == found[0]["inference_operations"]
-        assert len(values["inference_seconds"]) == len(values["tuning_seconds"]) == 1
+        for work in cost.WORK:
+            assert len(values[f"{work}_seconds"]) == 2 and min(values[f"{work}_seconds"]) > 0

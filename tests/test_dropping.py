@@ -16,7 +16,7 @@ from lib import (
     criteria,
     dropping,
     encoders,
-    pretraining,
+    from_scratch,
     strategies,
 )
 
@@ -94,7 +94,7 @@ def test_wrong_blocks_are_refused_and_the_model_is_left_as_it_was(family_model, 
 
 def spoken():
     """A tokenizer of bytes."""
-    return pretraining.tokenizer("bytes", CORPUS, 320)
+    return from_scratch.tokenizer("roberta-mini-12", CORPUS, 320)
 
 
 def logits(model, tokenizer):

@@ -54,6 +54,13 @@ def test_every_epoch_sees_every_sentence_once_in_batches_of_like_length():
     assert POOL * recipe.batch < 1000  # so more than one pool was drawn
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    recipe = Recipe(epochs=3, batch=4)
+    updates = np.array(plan([9] * 64, recipe, seed=0)).reshape(3, -1)
+    assert all(sorted(epoch) == list(range(64)) for epoch in updates.tolist())
+    assert len({tuple(epoch) for epoch in updates.tolist()}) == 3
+
+
 def test_batches_follow_from_the_seed_alone():
     lengths = list(range(5, 105))
     first, again, other = (plan(lengths, RELEASED, seed) for seed in (0, 0, 1))
@@ -316,48 +323,67 @@ def test_every_update_draws_a_dropout_of_its_own(family_folders, task):
 def test_the_tuned_model_is_kept_and_is_what_a_run_gives(
     family_folders, task, results, monkeypatch
 ):
-    chosen = {"recipe": FAST, "seed": 1, "device": "cpu"}
+    chosen = {"seed": 1, "device": "cpu"}
     folder = family_folders["bert"]
-    first, tokenizer, values = finetune.tuned(folder, task, **chosen)
+    first, tokenizer, account = finetune.tuned(folder, task, (None, FAST), **chosen)
     monkeypatch.setattr(Training, "update", None)  # from now on nothing can be trained
-    again, _, told = finetune.tuned(folder, task, **chosen)
-    assert torch.equal(weights(first), weights(again)) and told == values
+    again, _, told = finetune.tuned(folder, task, (None, FAST), **chosen)
+    assert torch.equal(weights(first), weights(again)) and told == account
     monkeypatch.undo()
     monkeypatch.setenv("REDUNDANCY_RESULTS", str(results / "other"))
-    assert finetune.run(folder, task, **chosen) == values
-    length = {"max_length": FAST.max_length}
-    scored = finetune.evaluate(again, tokenizer, task, task.test, **length)
-    assert scored["accuracy"] == values["accuracy"] == values["score"]
+    values = finetune.scores(again, tokenizer, task, FAST) | account | {"keep": None}
+    assert finetune.run(folder, task, recipe=FAST, **chosen) == values
 
 
 def test_another_text_recipe_or_model_is_tuned_anew(family_folders, task, results):
-    finetune.tuned(family_folders["bert"], task, recipe=FAST, device="cpu")
+    finetune.tuned(family_folders["bert"], task, (None, FAST), device="cpu")
     swapped = dataclasses.replace(task, train=task.train[::-1])
     recipe = dataclasses.replace(FAST, learning_rate=2e-3)
     for model, text, how in (
         ("bert", swapped, FAST), ("bert", task, recipe), ("electra", task, FAST),
     ):  # fmt: skip
-        finetune.tuned(family_folders[model], text, recipe=how, device="cpu")
+        finetune.tuned(family_folders[model], text, (None, how), device="cpu")
     assert len(list(results.rglob("tuned-*.safetensors"))) == 4
 
 
 def test_the_cache_keeps_the_newest(family_folders, task, results, monkeypatch):
     monkeypatch.setattr(finetune, "KEPT", 2)
     for seed in range(3):
-        finetune.tuned(family_folders["bert"], task, recipe=FAST, seed=seed, device="cpu")
+        finetune.tuned(family_folders["bert"], task, (None, FAST), seed=seed, device="cpu")
     assert len(list(results.rglob("tuned-*.safetensors"))) == 2
 
 
 def test_a_run_from_the_tuned_model_starts_where_tuning_ended(family_folders, task):
     still = dataclasses.replace(FAST, learning_rate=1e-12)
-    chosen = {"recipe": still, "device": "cpu"}
-    model, tokenizer, _ = finetune.tuned(family_folders["bert"], task, **chosen)
+    model, tokenizer, _ = finetune.tuned(family_folders["bert"], task, (None, still), device="cpu")
     cut = finetune.dropping.smaller(model, [0, 1])
     after = finetune.scores(cut, tokenizer, task)
-    again = finetune.run(family_folders["bert"], task, keep=[0, 1], start="tuned", **chosen)
+    chosen = {"recipe": still, "earlier": [(None, still)], "device": "cpu"}
+    again = finetune.run(family_folders["bert"], task, keep=[0, 1], **chosen)
     assert again["predictions"] == after["predictions"] and again["keep"] == [0, 1]
-    with pytest.raises(BadInput, match="start 'middle' is not known; valid: pretrained, tuned"):
-        finetune.run(family_folders["bert"], task, start="middle", **chosen)
+
+
+def test_blocks_of_a_later_stage_are_those_of_the_whole_model(family_folders, task):
+    still, folder = dataclasses.replace(FAST, learning_rate=1e-12), family_folders["bert"]
+    n = encoders.blocks(folder)
+    stages = [(list(range(1, n)), still), ([n - 1], still)]  # the first, then all but the last
+    model, _, _ = finetune.tuned(folder, task, *stages, device="cpu")
+    whole, _ = finetune.begin(folder, task, keep=[n - 1], device="cpu")
+    assert torch.allclose(weights(whole), weights(model), atol=1e-6)
+    with pytest.raises(BadInput, match=r"blocks \[0\] cannot be kept: an earlier stage dropped"):
+        finetune.tuned(folder, task, stages[0], ([0], still), device="cpu")
+
+
+def test_a_stage_trains_what_an_earlier_one_had_frozen(family_folders, task):
+    folder = family_folders["bert"]
+    first = dataclasses.replace(FAST, freeze=(0,), freeze_embeddings=True)
+    frozen, _, _ = finetune.tuned(folder, task, (None, first), device="cpu")
+    free, _, _ = finetune.tuned(folder, task, (None, first), (None, FAST), device="cpu")
+    fresh, _ = finetune.begin(folder, task, device="cpu")
+    before, held, moved = (
+        weights(finetune.dropping.block_list(model)[0]) for model in (fresh, frozen, free)
+    )
+    assert torch.equal(before, held) and not torch.equal(before, moved)
 
 
 def test_comparing_a_model_with_itself_finds_no_change(family_folders, task):

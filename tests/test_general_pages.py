@@ -40,7 +40,7 @@ def computed(space):
 # ---- steps
 
 
-@pytest.mark.parametrize("task", ["pos", "topics", "polarity"])
+@pytest.mark.parametrize("task", ["pos", "tweets", "polarity"])
 @pytest.mark.parametrize("experiment", PAGES)
 def test_every_family_is_read_on_every_kind_of_text(experiment, task, family_folders):
     space = stepped(experiment, family_folders.values(), task, weights=["trained"])
@@ -93,15 +93,6 @@ def test_the_first_layer_of_sentence_vectors_is_constant_and_said_so(family_fold
     assert likeness[0].isnan().all() and not likeness[1:, 1:].isnan().any()
 
 
-def test_the_example_is_a_cluster_of_the_words_shown(family_folders):
-    space = stepped("neuron_correlation", [family_folders["bert"]], "pos", seeds=[0, 1])
-    shown = [space["step"](**cell)["example"] for cell in computed(space)]
-    assert [example is not None for example in shown] == [True, False, False, False]
-    values = shown[0]["values"].numpy()
-    assert values.shape == (len(shown[0]["neurons"]), sum(map(len, space["EXAMPLES"])))
-    assert len({layer for layer, _ in shown[0]["neurons"]}) == len(values) <= shown[0]["window"]
-
-
 def test_padding_is_what_a_batch_is_filled_up_with():
     space = planted.run("01_activations", "step", profile="tiny", **dict.fromkeys(OPTIONS))
     padding = space["padding"]
@@ -133,9 +124,9 @@ def similar(*rows):
     """Planted runs of page 02: (model, weights, matrix), on two texts."""
     runs = pd.DataFrame(
         {"model": m, "task": t, "weights": w, "seed": 0, "cka": cka}
-        for (m, w, cka), t in itertools.product(rows, ("pos", "topics"))
+        for (m, w, cka), t in itertools.product(rows, ("pos", "tweets"))
     )
-    chosen = settings.of("layer_similarity", {"models": [rows[0][0]], "tasks": ["pos", "topics"]})
+    chosen = settings.of("layer_similarity", {"models": [rows[0][0]], "tasks": ["pos", "tweets"]})
     return planted.run(
         PAGES["layer_similarity"], "claim", runs=runs, chosen=chosen, encoders=encoders
     )
@@ -202,7 +193,7 @@ def clustered(*probes):
         {"model": "bert-mini-12", "task": task, "weights": weights, "seed": 0, "level": "word"}
         | {"neurons": 100, "layers": 5, "constant": 20, "windows_of_several": windows}
         | {"clusters": shares, "clusters_varying": {t: n / 2 for t, n in shares.items()}}
-        for task, weights in itertools.product(("pos", "topics"), ("trained", "random"))
+        for task, weights in itertools.product(("pos", "tweets"), ("trained", "random"))
     )
     page = {"models": ["bert-mini-12"], "thresholds": GRID, "seeds": [0]}
     chosen = settings.of("neuron_correlation", page)
@@ -252,8 +243,8 @@ def test_shares_windows_and_choices_are_told_as_planted():
     found = clustered(probed("pos", [0.9, 0.9, 0.9]))
     counted = found["counted"].set_index("threshold").loc[0.5]
     assert counted["redundant"].iloc[0] == pytest.approx(60)
-    assert counted["of varying"].iloc[0] == pytest.approx(75)  # 20 left of the 80 that vary
-    assert found["wide"].sum().to_dict() == {"pos": 6, "topics": 6}
+    assert found["spans"].groupby("task").sum().to_dict() == {"pos": 6, "tweets": 6}
+    assert found["several"].tolist() == pytest.approx([100 * 4 / 6])
     assert found["at"]["closest minus drawn"].tolist() == pytest.approx([1, 1, 1])
 
 

@@ -7,8 +7,9 @@ import pytest
 from safetensors import safe_open
 
 from lib import BadInput, checkpoints, encoders, pretraining
+from lib.model_table import MINIATURES
 
-NAMES = [name for name in pretraining.MINIATURES if name in encoders.MODELS]
+NAMES = [name for name in MINIATURES if name in encoders.MODELS]
 each_one = pytest.mark.parametrize("name", NAMES)
 MB = 1e6
 
@@ -30,7 +31,7 @@ def test_the_family_is_small():
 def test_weights_are_those_of_the_table_in_half_precision(name):
     folder = encoders.find(name)
     assert encoders.weights_digest(folder) == encoders.MODELS[name].sha256
-    with safe_open(folder / pretraining.WEIGHTS, "pt") as weights:
+    with safe_open(folder / "model.safetensors", "pt") as weights:
         assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
     model, _ = encoders.load(name, device="cpu")
     assert encoders.blocks(folder) == encoders.MODELS[name].blocks
@@ -40,7 +41,7 @@ def test_weights_are_those_of_the_table_in_half_precision(name):
 @each_one
 def test_changed_weights_are_refused(name, tmp_path, monkeypatch):
     folder = shutil.copytree(encoders.find(name), tmp_path / name)
-    weights = folder / pretraining.WEIGHTS
+    weights = folder / "model.safetensors"
     found = bytearray(weights.read_bytes())
     found[-1] ^= 1
     weights.write_bytes(found)
@@ -53,8 +54,8 @@ def test_changed_weights_are_refused(name, tmp_path, monkeypatch):
 def test_the_card_says_where_it_is_from(name):
     folder = encoders.find(name)
     card, log = (
-        (folder / pretraining.CARD).read_text(),
-        json.loads((folder / pretraining.LOG).read_text()),
+        (folder / "README.md").read_text(),
+        json.loads((folder / "training.json").read_text()),
     )
     for words in ("OpenStax", "CC BY 4.0", "public domain", f"{log['steps']:,} steps", "no model"):
         assert words in card
@@ -64,7 +65,7 @@ def test_the_card_says_where_it_is_from(name):
 
 @each_one
 def test_held_out_words_are_predicted_better_than_by_counting(name):
-    log = json.loads((encoders.find(name) / pretraining.LOG).read_text())
+    log = json.loads((encoders.find(name) / "training.json").read_text())
     assert log["log"][-1]["step"] == log["steps"]
     assert log["log"][-1]["loss"] < log["entropies"]["unigram"] - 0.5
 
@@ -74,7 +75,7 @@ def test_words_of_a_text_that_none_has_read_are_predicted_better_than_by_a_rando
     losses = []
     for seed in (None, 0):
         model, tokenizer = encoders.load(name, head="lm", device="cpu", random_seed=seed)
-        rows = pretraining.packed(tokenizer, pretraining.paragraphs("topics"), rows=16)
+        rows = pretraining.packed(tokenizer, pretraining.paragraphs("editorials"), rows=16)
         losses.append(pretraining.losses(model, tokenizer, rows))
     trained, twin = losses
     assert trained["loss"] < twin["loss"] - 1

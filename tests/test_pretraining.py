@@ -1,30 +1,40 @@
 """Pretraining: what is read, what is asked, where training starts, and that it learns."""
 
+import importlib.util
 import itertools
 import lzma
 import math
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from lib import activations, encoders, model_table, pretraining
+from lib import activations, encoders, from_scratch, pretraining
 from lib.errors import BadInput
-from lib.pretraining import MINIATURES, Plan, losses, make, packed, tokenizer
+from lib.from_scratch import Plan, make, tokenizer
+from lib.model_table import MINIATURES
+from lib.pretraining import losses, packed
 
 WORDS = "the old sailor saw a small boat near his quiet harbour and never told anybody".split()
 FRAMED = {
-    "wordpiece": "[CLS] a [SEP]",
-    "bytes": "<s>a</s>",
-    "unigram": "a<sep><cls>",
-    "gpt": "<|endoftext|>a",
+    "bert-mini-12": "[CLS] a [SEP]",
+    "roberta-mini-12": "<s>a</s>",
+    "xlnet-mini-12": "a<sep><cls>",
+    "gpt-mini-12": "<|endoftext|>a",
 }
-each_kind = pytest.mark.parametrize("kind", pretraining.TOKENIZERS)
+each_kind = pytest.mark.parametrize("kind", FRAMED)
 each_one = pytest.mark.parametrize("name", MINIATURES)
-ALONE = [name for name in MINIATURES if not model_table.MINIATURES[name].parent]
+spec = importlib.util.spec_from_file_location(
+    "a1_distilled", Path(__file__).parents[1] / "notebooks/a1_distilled.py"
+)
+student_of = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(student_of)
 
 
 def planted(count, seed=0):
@@ -45,7 +55,7 @@ def corpus(tmp_path_factory):
 def teacher(corpus, tmp_path_factory):
     """Folder of a BERT whose blocks change what they read, so that it shows when one is gone."""
     folder = tmp_path_factory.mktemp("teacher")
-    learner = tokenizer("wordpiece", planted(200), 320)
+    learner = tokenizer("bert-mini-12", planted(200), 320)
     model = make("bert-mini-12", learner, 32, 4)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -58,22 +68,28 @@ def teacher(corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def plans(corpus, teacher):
+def plans(corpus):
     """A small run of each architecture on the planted text."""
-    usual = {"corpus": corpus, "source": "planted words; no licence", "width": 32, "blocks": 2}
-    usual |= {"vocabulary": 320, "steps": 6}
-    taught = {name: None if name in ALONE else teacher for name in MINIATURES}
-    return {name: Plan(name, teacher=taught[name], **usual) for name in MINIATURES}
+    usual = {"corpus": corpus, "width": 32, "blocks": 2, "vocabulary": 320, "steps": 6}
+    return {name: Plan(name, **usual) for name in MINIATURES}
 
 
 @pytest.fixture(scope="module")
 def data(plans):
-    """The planted text as each architecture reads it."""
-    return {name: pretraining.read(plan) for name, plan in plans.items()}
+    """The planted text as each architecture reads it: tokenizer, rows, and rows held out."""
+    names = "tokenizer", "train", "held"
+    return {
+        name: SimpleNamespace(**dict(zip(names, from_scratch.read(plan), strict=True)))
+        for name, plan in plans.items()
+    }
 
 
-def changed(plan, **choices):
-    return Plan(**vars(plan) | choices)
+def trained(plan, every=60):
+    """A model pretrained by a plan, and the account."""
+    learner, rows, held = from_scratch.read(plan)
+    model = make(plan.architecture, learner, plan.width, plan.blocks)
+    from_scratch.guess(model, learner, rows)
+    return model, from_scratch.train(plan, model, learner, rows, held, every=every)
 
 
 # ---- text and tokenizers
@@ -95,10 +111,10 @@ def test_a_tokenizer_gives_its_text_back_and_reloads(kind, tmp_path):
 def test_a_tokenizer_follows_from_its_text():
     """In two processes, as hashes differ between them."""
     code = """
-from lib import pretraining
+from lib import from_scratch
 text = "the old sailor saw a small boat near his quiet harbour".split()
-for kind in pretraining.TOKENIZERS:
-    print(sorted(pretraining.tokenizer(kind, text, 320).get_vocab().items()))"""
+for kind in ("bert-mini-12", "roberta-mini-12", "xlnet-mini-12", "gpt-mini-12"):
+    print(sorted(from_scratch.tokenizer(kind, text, 320).get_vocab().items()))"""
     found = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(2)]
     assert found[0] == found[1]
 
@@ -121,9 +137,9 @@ def test_packed_rows_hold_the_text_and_nothing_else(kind):
 
 
 def test_held_out_paragraphs_are_whole_stretches(tmp_path):
-    again = pretraining.STRETCH * pretraining.EVERY
+    again = pretraining.STRETCH * from_scratch.EVERY
     (tmp_path / "a.txt").write_text("\n".join(map(str, range(2 * again))), encoding="utf-8")
-    held, rest = ([int(p) for p in pretraining.part(tmp_path, held=h)] for h in (True, False))
+    held, rest = ([int(p) for p in from_scratch.part(tmp_path, held=h)] for h in (True, False))
     assert held == [*range(100), *range(again, again + 100)]
     assert sorted(held + rest) == list(range(2 * again))
 
@@ -147,8 +163,10 @@ def test_words_are_hidden_in_the_published_shares():
     torch.manual_seed(0)
     ids = torch.randint(5, 1000, (200, 500))
     ids[:, 0] = 2
-    given, chosen = pretraining.hide(ids, ids < 5, 4, 1000)
-    n = chosen.sum().item()
+    model = SimpleNamespace(config=SimpleNamespace(vocab_size=1000))
+    learner = SimpleNamespace(all_special_ids=[0, 1, 2, 3, 4], mask_token_id=4)
+    given, chosen = pretraining.hide(model, learner, {"input_ids": ids})
+    given, n = given["input_ids"], chosen.sum().item()
     assert not chosen[:, 0].any() and torch.equal(given[~chosen], ids[~chosen])
     assert n / ids[:, 1:].numel() == pytest.approx(0.15, abs=0.005)
     assert (given[chosen] == 4).sum().item() / n == pytest.approx(0.8, abs=0.02)
@@ -200,7 +218,7 @@ def test_only_the_places_asked_are_scored_and_alike(name, data):
     chosen = torch.rand(ids.shape) < 0.3
     with torch.no_grad():
         whole = model(input_ids=ids).logits
-        logits, vectors = pretraining._scored(model, {"input_ids": ids}, chosen)
+        logits, vectors = pretraining.scored(model, {"input_ids": ids}, chosen)
     torch.testing.assert_close(logits, whole[chosen], atol=1e-5, rtol=0)
     assert vectors.shape == (*ids.shape, 32) and not model.base_model._forward_hooks
 
@@ -219,7 +237,7 @@ def test_what_is_measured_changes_nothing_and_repeats(name, data):
 def test_baselines_are_those_of_a_slow_count():
     draw = np.random.default_rng(0)
     train, held = (draw.integers(0, 9, (40, 12)).astype(np.uint16) for _ in range(2))
-    found, special = pretraining.entropies(train, held, [0]), {0}
+    found, special = from_scratch.entropies(train, held, [0]), {0}
     words = [w for row in train.tolist() for w in row if w not in special]
     pairs = [p for row in train.tolist() for p in itertools.pairwise(row)]
 
@@ -247,7 +265,7 @@ def test_a_start_copies_no_block_and_draws_from_the_seed(name, data):
     pairs = zip(one.named_parameters(), same.parameters(), other.parameters(), strict=True)
     for (key, a), b, c in pairs:
         assert torch.equal(a, b)
-        if pretraining.re.search(pretraining.BLOCK, key) and a.ndim > 1 and a.std() > 0:
+        if from_scratch.re.search(from_scratch.BLOCK, key) and a.ndim > 1 and a.std() > 0:
             assert not torch.equal(a, c), key
     blocks = [
         torch.cat([p.flatten() for k, p in one.named_parameters() if f".{i}." in k and p.ndim > 1])
@@ -271,26 +289,43 @@ def test_a_start_has_the_recipes_spreads(data):
     assert positions[1, :2].tolist() == pytest.approx([0.03 * math.sin(1), 0.03 * math.cos(1)])
 
 
-@pytest.mark.parametrize("name", [name for name in ALONE if name != "gpt-mini-12"])
+@pytest.mark.parametrize("name", [name for name in MINIATURES if name != "gpt-mini-12"])
 def test_a_start_guesses_by_how_often_words_occur(name, data):
     """A decoder's head has no bias to put that into."""
     read = data[name]
-    model = pretraining.guess(make(name, read.tokenizer, 32, 2), read)
+    model = from_scratch.guess(make(name, read.tokenizer, 32, 2), read.tokenizer, read.train)
+    counted = from_scratch.entropies(read.train, read.held, read.tokenizer.all_special_ids)
     found = losses(model, read.tokenizer, read.held)
-    assert found["loss"] == pytest.approx(read.entropies["unigram"], abs=0.1)
+    assert found["loss"] == pytest.approx(counted["unigram"], abs=0.1)
+
+
+@each_one
+def test_a_new_model_has_the_shape_of_its_family_and_no_dropout(name, data):
+    config = make(name, data[name].tokenizer, 128, 3).config
+    released = encoders.read_config(encoders.find(name))
+    sizes = {"_name_or_path", "transformers_version", "dtype"} | set(from_scratch.dropout(config))
+    new, old = (
+        {k: v for k, v in c.to_dict().items() if k not in sizes} for c in (config, released)
+    )
+    apart = {name for name in new if new[name] != old[name]}
+    assert apart == {
+        config.attribute_map.get("num_hidden_layers", "num_hidden_layers"),
+        "vocab_size",
+    }
+    assert not any(from_scratch.dropout(config).values())
 
 
 def test_stretches_grow_to_whole_rows():
-    widths = [pretraining.stretch(done, 200) for done in range(200)]
+    widths = [from_scratch.stretch(done, 200) for done in range(200)]
     assert widths == sorted(widths) and set(widths) == {4, 8, 16, 32, 64}
     assert widths.count(64) == 160 and all(pretraining.LENGTH % width == 0 for width in widths)
 
 
 def test_a_student_of_all_blocks_is_its_teacher(data, teacher):
-    read, (model, _) = data["distilbert-mini-6"], pretraining.language_model(teacher, "cpu")
-    student = make("distilbert-mini-6", read.tokenizer, 32, 4).eval()
-    pretraining.inherit(student, model, [0, 1, 2, 3])
-    ids = torch.from_numpy(read.train[:4].astype(np.int64))
+    model, learner = pretraining.language_model(teacher, "cpu")
+    student = make("distilbert-mini-6", learner, 32, 4).eval()
+    student_of.inherit(student, model, [0, 1, 2, 3])
+    ids = torch.from_numpy(data["bert-mini-12"].train[:4].astype(np.int64)) % len(learner)
     with torch.no_grad():
         torch.testing.assert_close(student(ids).logits, model(ids).logits, atol=1e-5, rtol=0)
 
@@ -298,22 +333,27 @@ def test_a_student_of_all_blocks_is_its_teacher(data, teacher):
 # ---- training
 
 
-@pytest.mark.parametrize("name", ALONE)
+@each_one
 def test_training_learns_what_is_planted(name, plans):
     """Better than counting words: the words around tell the subject."""
-    plan = changed(plans[name], width=64, steps=120)
-    _, account = pretraining.train(plan, pretraining.read(plan), every=60, device="cpu")
-    log, counted = account["log"], account["entropies"]
+    plan = replace(plans[name], width=64, steps=120)
+    learner, rows, held = from_scratch.read(plan)
+    log = trained(plan)[1]["log"]
+    counted = from_scratch.entropies(rows, held, learner.all_special_ids)
     assert [entry["step"] for entry in log] == [60, 120]
     assert log[-1]["loss"] < counted["unigram"] - 0.1 and log[-1]["loss"] < log[0]["loss"]
 
 
 def test_a_student_nears_its_teacher(plans, teacher):
-    plan = changed(plans["distilbert-mini-6"], steps=40)
-    read, (model, _) = pretraining.read(plan), pretraining.language_model(teacher, "cpu")
-    student, _ = pretraining.train(plan, read, device="cpu")
-    fresh = pretraining.inherit(make(plan.architecture, read.tokenizer, 32, 2), model, [0, 2])
-    ids = torch.from_numpy(read.held[:8].astype(np.int64))
+    plan, model = (
+        replace(plans["distilbert-mini-6"], steps=40),
+        pretraining.language_model(teacher)[0],
+    )
+    student, learner, _ = student_of.distil(plan, teacher)
+    fresh = make(plan.architecture, learner, 32, 2).to(model.device)
+    student_of.inherit(fresh, model, [0, 2])
+    held = from_scratch.rows(plan, learner)[1]
+    ids = torch.from_numpy(held[:8].astype(np.int64)).to(model.device)
 
     @torch.no_grad()
     def agreement(found):
@@ -334,49 +374,43 @@ def test_healing_takes_a_model_further_by_its_own_objective(plans, data):
 
 @each_one
 def test_a_stopped_pretraining_goes_on_to_the_same_weights(name, plans, tmp_path, killed_after):
-    plan = changed(plans[name], out=str(tmp_path / "run"), precision="bfloat16")
-    read = pretraining.read(plan)
-    whole, told = pretraining.train(changed(plan, out=None), read, every=2, device="cpu")
+    plan = replace(plans[name], out=str(tmp_path / "run"))
+    whole, told = trained(replace(plan, out=None), every=2)
     with killed_after(3):
-        pretraining.train(plan, read, every=2, device="cpu")
-    checkpoints = [file.suffix for file in (tmp_path / "run").iterdir()]
-    assert ".safetensors" in checkpoints
-    again, account = pretraining.train(plan, pretraining.read(plan), every=2, device="cpu")
+        trained(plan, every=2)
+    assert (tmp_path / "run" / "run.safetensors").exists()
+    again, account = trained(plan, every=2)
     assert account == told
     for (key, a), b in zip(whole.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b), key
 
 
 def test_a_run_that_goes_on_reads_its_tokenizer_back(plans, tmp_path, monkeypatch):
-    plan = changed(plans["xlnet-mini-12"], out=str(tmp_path))
-    first = pretraining.read(plan)
-    monkeypatch.setattr(pretraining, "TOKENIZERS", {})  # no second one can be trained
-    second = pretraining.read(plan)
-    assert (first.train == second.train).all() and (first.held == second.held).all()
+    plan = replace(plans["xlnet-mini-12"], out=str(tmp_path))
+    first = from_scratch.read(plan)
+    monkeypatch.setattr(from_scratch, "tokenizer", None)  # no second one can be trained
+    second = from_scratch.read(plan)
+    assert all((a == b).all() for a, b in zip(first[1:], second[1:], strict=True))
 
 
 @each_one
 def test_a_finished_miniature_is_a_model_as_any_other(name, plans, tmp_path):
-    plan = changed(plans[name], out=str(tmp_path))
-    read = pretraining.read(plan)
-    spoken, account = pretraining.train(plan, read, device="cpu")
-    folder = pretraining.save(plan, read, spoken, account)
-    again, learner = pretraining.language_model(folder, "cpu")
-    for a, b in zip(spoken.parameters(), again.parameters(), strict=True):
-        assert torch.equal(a.half().float(), b)
-    assert losses(again, learner, read.held)["loss"] == pytest.approx(
-        account["log"][-1]["loss"], abs=0.01
-    )
+    plan = replace(plans[name], out=str(tmp_path))
+    model, account = trained(plan)
+    learner, _, held = from_scratch.read(plan)
+    from_scratch.save(plan, model, learner)
+    again, learner = pretraining.language_model(tmp_path, "cpu")
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a.half().float().cpu(), b)
+    found = losses(again, learner, held)["loss"]
+    assert found == pytest.approx(account["log"][-1]["loss"], abs=0.01)
     assert any(m.p > 0 for m in again.modules() if isinstance(m, torch.nn.Dropout))
-    model, learner = encoders.load(folder, device="cpu")
-    rows = activations.extract(model, learner, [" ".join(WORDS)], level="sentence").rows
-    assert rows.shape[1] == len(MINIATURES) - 2 and rows.isfinite().all()  # two blocks
-    assert not list(folder.glob("run*"))
-    card, log = (folder / pretraining.CARD).read_text(), (folder / pretraining.LOG).read_text()
-    assert str(tmp_path) not in card + log and "/" not in card.split("Recipe")[0]
-    assert "planted words" in card and f"{encoders.n_parameters(spoken):,}" in card
+    bare, learner = encoders.load(tmp_path, device="cpu")
+    rows = activations.extract(bare, learner, [" ".join(WORDS)], level="sentence").rows
+    assert rows.shape[1] == 3 and rows.isfinite().all()  # two blocks
+    assert not list(tmp_path.glob("run*"))
     with pytest.raises(BadInput, match="holds a finished model; name a new folder"):
-        changed(plan)
+        replace(plan)
 
 
 @pytest.mark.parametrize(
@@ -387,24 +421,17 @@ def test_a_finished_miniature_is_a_model_as_any_other(name, plans, tmp_path):
         ({"blocks": 0}, "blocks 0 is out of range"),
         ({"steps": 0}, "steps 0 is out of range"),
         ({"vocabulary": 100}, "vocabulary 100 is out of range"),
-        ({"precision": "half"}, "precision 'half' is not known; valid: best, float32, bfloat16"),
-        ({"corpus": "nowhere"}, r"corpus 'nowhere' is no file \.txt or \.txt\.xz and no folder"),
-        ({"source": None, "out": "somewhere"}, "source is not given; the card names the text"),
-        ({"teacher": "bert-mini-12"}, "bert-mini-12 takes no teacher"),
-        (
-            {"architecture": "distilbert-mini-6", "teacher": "roberta-mini-12"},
-            "teacher 'roberta-mini-12' is no BERT",
-        ),
+        ({"corpus": "nowhere"}, r"corpus 'nowhere' is no file \.txt or \.txt\.xz, no folder"),
     ],
 )
 def test_a_choice_that_cannot_be_used_is_refused_before_work(choice, message, plans):
     with pytest.raises(BadInput, match=message):
-        changed(plans["bert-mini-12"], **choice)
+        replace(plans["bert-mini-12"], **choice)
 
 
 def test_a_text_too_short_for_one_row_is_refused():
     with pytest.raises(BadInput, match="does not fill one row of 64 tokens"):
-        packed(tokenizer("wordpiece", WORDS, 120), ["the boat"])
+        packed(tokenizer("bert-mini-12", WORDS, 120), ["the boat"])
 
 
 def test_a_model_without_a_head_that_predicts_words_is_refused(teacher, tmp_path):

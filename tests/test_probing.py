@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from collections import Counter
 
 import numpy as np
@@ -116,7 +117,8 @@ def test_draws_differ_by_seed_and_penalty_and_are_repeated():
 
 def test_a_larger_penalty_makes_weights_smaller():
     data, given = planted(), dataclasses.replace(PROTOCOLS["corrected"], best=False)
-    probes = [probing.fit(data, given.penalised(p), 0)[0] for p in (1e-5, 1e-2, 0.1)]
+    asked_for = [dataclasses.replace(given, l1=p, l2=p) for p in (1e-5, 1e-2, 0.1)]
+    probes = [probing.fit(data, protocol, 0)[0] for protocol in asked_for]
     noise = [float(found.weights[..., : PLANTED * H].abs().sum()) for found in probes]
     assert noise[0] > 2 * noise[1] and noise[0] > 2 * noise[2]
 
@@ -222,7 +224,20 @@ def test_sentences_are_read_by_a_model_tuned_once_on_the_parts_of_the_protocol(
     assert again.own == data.own
     probing.rows(model, SENTENCES, asked(learning_rate=1e-3))
     assert len(tuned) == 3  # another recipe is another file
-    assert len(list((results / ".checkpoints").iterdir())) == 3
+    assert len(list((results / ".checkpoints").glob("*.safetensors"))) == 3
+
+
+def test_the_weights_that_were_used_longest_ago_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(task_rows, "KEPT", 2)
+    for age, name in enumerate(("new", "older", "oldest")):
+        file = tmp_path / f"tuned-{name}.safetensors"
+        file.touch()
+        os.utime(file, (1000 - age, 1000 - age))
+    other = tmp_path / "going-tuned-x.safetensors"
+    other.touch()
+    task_rows._forget(tmp_path)
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"tuned-new.safetensors", "tuned-older.safetensors", other.name}
 
 
 SENTENCES = "polarity"

@@ -1,12 +1,15 @@
-"""Verdict words, losses, colours: laws of what every page shows the same way."""
+"""Verdict words, tables, colours: laws of what every page shows the same way."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib import settings, style
+
+OF_THE_PAPERS = list(style.corpora.TASKS)[: list(style.corpora.TASKS).index("rte") + 1]
 
 
 def test_a_verdict_follows_the_claim_s_own_quantifier():
@@ -24,46 +27,23 @@ def test_averages_need_three_tasks_and_three_seeds(tasks, seeds):
     assert told in ("reproduced", "too little data")
 
 
-def planted(**changes):
-    rows = [
-        {"model": "m", "task": task, "strategy": s, "k": k, "seed": seed, "blocks": 6 - k}
-        | {"score": 0.9 - 0.1 * k, "constant": 0.5 if task == "sst2" else 0.88}
-        for task, (s, k), seed in itertools.product(
-            ("sst2", "cola"), (("whole", 0), ("top", 1), ("top", 2)), (0, 1)
-        )
-    ]
-    return pd.DataFrame(rows).assign(**changes)
-
-
-def test_a_loss_is_the_whole_model_s_score_less_the_smaller_one_s():
-    found = style.losses(planted())
-    assert np.allclose(found["loss"], 10 * found["k"])
-    assert np.allclose(found["kept"], (0.9 - 0.1 * found["k"]) / 0.9)
-    sst2 = found[found["task"] == "sst2"]
-    assert np.allclose(sst2["way"], 1 - sst2["k"] / 4)
-    assert np.allclose(found["share"], found["k"] / 6)
-    assert sst2["learned"].all() and not found[found["task"] == "cola"]["learned"].any()
-
-
-def test_a_run_without_its_whole_model_has_no_loss():
-    runs = planted()
-    found = style.losses(runs[~((runs["k"] == 0) & (runs["seed"] == 1))])
-    assert set(found["seed"]) == {0}
-
-
-def test_averages_hold_what_was_learned_and_finished_and_no_extra_task():
-    runs = planted(constant=0.5)
-    found = style.losses(runs)
-    assert set(style.averaged(found)["task"]) == {"sst2"}
-    assert set(style.averaged(found[found["task"] == "cola"])["task"]) == {"cola"}
-    some = found[~((found["k"] == 2) & (found["seed"] == 1))]
-    assert set(style.averaged(some, cuts=3)["seed"]) == {0}
-
-
 def test_a_strategy_keeps_its_look_whoever_stands_next_to_it():
     few, many = style.palette(["top", "odd"]), style.palette(["bottom", "odd", "even", "top"])
     assert few["top"] == many["top"] and few["odd"] == many["odd"] != few["top"]
     assert style.palette(["pos"])["pos"] == style.palette(["POS tagging"])["POS tagging"]
+
+
+@pytest.mark.parametrize(
+    "names", [[*style.STRATEGIES, "whole"], style.encoders.MODELS, OF_THE_PAPERS]
+)
+def test_what_stands_in_one_figure_has_colours_of_its_own(names):
+    assert len(set(style.palette(names).values())) == len(names)
+
+
+def test_names_that_share_a_colour_differ_in_their_marker():
+    colours, marks = style.palette(style.corpora.TASKS), style.markers(style.corpora.TASKS)
+    looks = {(colours[name], marks[name]) for name in style.corpora.TASKS}
+    assert len(looks) == len(style.corpora.TASKS)
 
 
 def test_a_table_has_a_caption_scopes_and_one_mark_for_what_is_missing():
@@ -73,6 +53,32 @@ def test_a_table_has_a_caption_scopes_and_one_mark_for_what_is_missing():
     assert html.count("<th ") == html.count("scope=")
     assert "<th>" not in html and "NaN" not in html and style.MISSING in html
     assert 'class="verdict reproduced"' in html and 'class="verdict mixed"' in html
+
+
+def test_a_table_has_one_row_of_headers_and_marks_what_passes():
+    index = pd.MultiIndex.from_tuples([("m", "x"), ("m", "y")], names=["model", "task"])
+    frame = pd.DataFrame({"A1": ["passes", "12.0 (fails)"], "which": "passes on one"}, index)
+    head, body = style.table(frame).data.split("<tbody>")
+    assert head.count("<tr") == 1
+    assert re.findall(r"<th [^>]*>([^<]*)<", head) == ["model", "task", "A1", "which"]
+    assert body.count('class="verdict passes"') == body.count('class="verdict fails"') == 1
+
+
+def test_a_table_without_rows_is_a_sentence():
+    html = style.table(pd.DataFrame(columns=["loss"]), "Loss by block.").data
+    assert "<table" not in html and "Loss by block." in html
+
+
+def test_a_legend_stands_above_the_panels_and_has_no_headings():
+    rows = pd.DataFrame(itertools.product("ab", ("trained", "random"), (1, 2)))
+    rows.columns = ["task", "weights", "layer"]
+    plot = style.sns.relplot(
+        rows, x="layer", y="layer", hue="task", style="weights", kind="line", markers=True
+    )
+    style.legend_above(plot)
+    [legend] = plot.figure.legends
+    assert [text.get_text() for text in legend.texts] == ["a", "b", "trained", "random"]
+    style.plt.close(plot.figure)
 
 
 def test_a_judged_claim_counts_its_cells_tasks_and_seeds(tmp_path, monkeypatch):
@@ -86,3 +92,5 @@ def test_a_judged_claim_counts_its_cells_tasks_and_seeds(tmp_path, monkeypatch):
     assert kept["seeds"] == 3 and kept["tasks"] == ["sst2", "rte", "qqp"] and kept["text"] == "real"
     few = style.judge(chosen, "B3", [True], "so much", runs[runs["seed"] == 0])
     assert few["verdict"] == "too little data"
+    one = style.judge(chosen, "B8", [False], "", runs[runs["seed"] == 0], average=False)
+    assert one["verdict"] == "not reproduced, single run"

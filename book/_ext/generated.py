@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 import lib
-from lib import corpora, encoders, records, settings
+from lib import archive, corpora, encoders, records, settings
+from lib.checkpoints import SHIPPED
 
 PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
 
@@ -86,6 +87,31 @@ def tasks() -> str:
     )
 
 
+def rated() -> str:
+    """Tasks of rated sentences: sizes, labels, near-duplicates, and the agreement of people."""
+    try:
+        found = [corpora.load(name) for name in ("polarity", "domain", "valence")]
+    except lib.BadInput as error:
+        return f"{error}."
+    agreed = archive.human_ceiling([text for text, _ in found[-1].test])
+    people = ", ".join(f"{name} {agreed[name]:.3f}" for name in ("pearson", "spearman"))
+    return table(_rated(task, "" if task.labels else people) for task in found)
+
+
+def _rated(task, people: str) -> dict[str, str]:
+    labels = pd.Series([label for part in (task.train, task.dev, task.test) for _, label in part])
+    kinds = labels.value_counts().reindex(task.labels) if task.labels else {}
+    spread = f"mean {labels.mean():.2f}, standard deviation {labels.std():.2f}" if people else ""
+    duplicates = task.skipped.get("near-duplicates, kept in one part", 0)
+    return {
+        "Task": f"`{task.name}`",
+        "Train / dev / test": " / ".join(f"{len(p):,}" for p in (task.train, task.dev, task.test)),
+        "Labels": spread or ", ".join(f"{name} {n:,}" for name, n in kinds.items()),
+        "Near-duplicates": f"{duplicates:,}",
+        "Human ceiling": people or "–",
+    }
+
+
 def modules(folder: Path) -> str:
     """Write a page for each module of lib; gives the table of them with their purposes."""
     rows = []
@@ -100,14 +126,29 @@ def modules(folder: Path) -> str:
     return table(rows)
 
 
-def data(results: Path, folder: Path) -> None:
-    """Write the records of each experiment as one csv: a row a run, lists as JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
+def frames(results: Path):
+    """Name and table of all that pages draw: records, verdicts, benchmark, pretraining curves."""
     for experiment in sorted({path.parent for path in results.glob("*/*.jsonl")}):
         files = [f for f in sorted(experiment.glob("*.jsonl")) if ".provenance" not in f.suffixes]
-        runs = pd.DataFrame([line | line.pop("values", {}) for f in files for line in lines(f)])
-        runs = runs.map(lambda cell: json.dumps(cell) if isinstance(cell, list | dict) else cell)
-        runs.to_csv(folder / f"{experiment.name}.csv", index=False)
+        rows = [line | line.pop("values", {}) for file in files for line in lines(file)]
+        yield experiment.name, pd.DataFrame(rows)
+    yield "scoreboard", records.verdicts(results.name)
+    made = [json.loads(file.read_text()) for file in results.parent.glob("bench/*.json")]
+    parts = [part["times"] for record in made for part in record["parts"].values()]
+    yield "benchmark", pd.DataFrame([row for times in parts for row in times])
+    logs = {
+        file.parent.name: json.loads(file.read_text()) for file in SHIPPED.glob("*/training.json")
+    }
+    rows = [{"model": name} | entry for name, told in logs.items() for entry in told["log"]]
+    yield "pretraining", pd.DataFrame(rows)
+
+
+def data(results: Path, folder: Path) -> None:
+    """Write what pages draw as csv, a file for each experiment: a row a run, lists as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, found in frames(results):
+        runs = found.map(lambda cell: json.dumps(cell) if isinstance(cell, list | dict) else cell)
+        runs.to_csv(folder / f"{name}.csv", index=False)
 
 
 def write(app) -> None:
@@ -121,6 +162,7 @@ def write(app) -> None:
         "modules": modules(tree / "book/library"),
         "profiles": table(settings.describe()),
         "records": at_hand(results),
+        "rated": rated(),
         "tasks": tasks(),
     }
     data(results, tree / "book/_static/data")

@@ -17,7 +17,7 @@ import torch
 
 from lib import cost, training
 
-MODEL, TEXT = "all-minilm-l6-v2", "topics"
+MODEL, TEXT = "all-minilm-l6-v2", "editorials"
 SMALL_BERT = {
     "num_hidden_layers": 1,
     "hidden_size": 48,

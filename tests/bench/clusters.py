@@ -75,7 +75,6 @@ def ours(count: int, neurons: int, device: str) -> dict:
         "steps": steps,
         "seconds": sum(steps.values()),
         "labels": found["labels"][THRESHOLD],
-        "clusters": {str(t): int(label.max()) for t, label in found["labels"].items()},
         "correlation": found["r"][picked(neurons)].cpu().numpy(),
     }
 
@@ -126,12 +125,12 @@ def clusters(bench: Bench) -> dict:
 
 def _add(found: dict, case: str, way: str, runs: list[dict]) -> None:
     """Add the runs of one way to a part's rows."""
-    about = {"clusters": runs[0]["clusters"]} if "clusters" in runs[0] else {}
-    found["times"] += rows(case, {way: [run["seconds"] for run in runs]}, **about)
+    found["times"] += rows(case, {way: [run["seconds"] for run in runs]})
     most = {key: max(r[key] for r in runs) for key in runs[0] if key.endswith("_bytes")}
     found["memory"].append({"case": case, "way": way} | most)
-    steps = {n: statistics.median(r["steps"][n] for r in runs) for n in runs[0]["steps"]}
-    found["steps"].append({"case": case, "way": way} | steps)
+    if "steps" in runs[0]:
+        steps = {n: statistics.median(r["steps"][n] for r in runs) for n in runs[0]["steps"]}
+        found["steps"].append({"case": case, "way": way} | steps)
 
 
 def _checks(count: int, ours: dict, theirs: dict) -> list[dict]:

@@ -13,7 +13,7 @@ import contextlib
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -49,10 +49,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_installed() -> None:
-    """Refuse to measure without the peers, in one sentence."""
-    found = versions()
-    wrong = [f"{name} {version}" for name, version in pins().items() if found.get(name) != version]
+def check_installed(parts: Iterable[str]) -> None:
+    """Refuse to measure parts without their peers, in one sentence; tuning needs only Trainer's."""
+    found, needed = versions(), pins()
+    if set(parts) == {"tuning"}:
+        needed = {"accelerate": needed["accelerate"]}
+    wrong = [f"{name} {version}" for name, version in needed.items() if found.get(name) != version]
     if wrong:
         raise BadInput(
             f"{', '.join(wrong)} not installed; run 'make bench', or give --alone to measure ours"
@@ -174,38 +176,29 @@ def neurox_rows(file: Path) -> Tensor:
 
 
 def neurox_clusters(table: np.ndarray, threshold: float, picked: np.ndarray) -> dict:
-    """Cluster the columns of ``table`` (N, D) with NeuroX, watching the steps inside.
+    """Cluster the columns of ``table`` (N, D) with NeuroX.
 
     Returns
     -------
     dict
-        ``labels`` (D,); ``correlation``, the rows ``picked`` (P, D) of the correlation matrix that
-        NeuroX computed; ``steps``, seconds spent in its calls of ``correlation`` (numpy) and
-        ``linkage`` (scipy).
+        ``labels`` (D,), and ``correlation``, the rows ``picked`` (P, D) of the correlation matrix
+        that NeuroX computed.
     """
     clustering = importlib.import_module("neurox.interpretation.clustering")
-    seconds, kept = {}, {}
+    own, kept = np.corrcoef, {}
 
-    def watched(name: str, function: Callable) -> Callable:
-        def call(*given, **options):
-            begin = time.perf_counter()
-            result = function(*given, **options)
-            seconds[name] = time.perf_counter() - begin
-            if name == "correlation":
-                kept[name] = result[picked]
-            return result
+    def watched(*given, **options):
+        found = own(*given, **options)
+        kept.update(correlation=found[picked])
+        return found
 
-        return call
-
-    own = np.corrcoef, clustering.linkage
-    np.corrcoef = watched("correlation", own[0])
-    clustering.linkage = watched("linkage", own[1])
+    np.corrcoef = watched
     try:
         with _quiet():
             labels = clustering.create_correlation_clusters(table, clustering_threshold=threshold)
     finally:
-        np.corrcoef, clustering.linkage = own
-    return {"labels": labels, "correlation": kept["correlation"], "steps": seconds}
+        np.corrcoef = own
+    return kept | {"labels": labels}
 
 
 # ---- NeuroX: probes

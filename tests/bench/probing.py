@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -88,15 +89,13 @@ def _one(bench: Bench, classes: int) -> tuple[list[dict], list[dict]]:
         "products": lambda: data.rows @ ours.weights[0].T,
         "ours": lambda: ours.score(data.rows, data.labels),
     }
-    accuracy = {"ours": float(_accuracy(ours, data)[0])}
     if bench.with_peers:
         judge["NeuroX"] = lambda: peers.neurox_accuracy(theirs, data.rows, data.labels)
-        accuracy["NeuroX"] = peers.neurox_accuracy(theirs, data.held, data.held_labels)
-    found = [row | {"accuracy": accuracy.get(row["way"])} for row in found]
     found += rows(f"judging by a {of}", bench.interleaved(judge, repeats))
     ranked, checks = _ranked(bench, ours.weights[0])
     if bench.with_peers:
-        apart = abs(accuracy["ours"] - accuracy["NeuroX"])
+        scored = peers.neurox_accuracy(theirs, data.held, data.held_labels)
+        apart = abs(float(_accuracy(ours, data)[0]) - scored)
         checks.append(check(f"{of}: points from NeuroX's", apart, POINTS))
     return found + rows(f"ranking neurons, {classes} classes", ranked), checks
 
@@ -173,7 +172,7 @@ def search(data: Rows) -> dict:
     return chosen | {"trained": trained}
 
 
-def _search(bench: Bench) -> tuple[list[dict], dict]:
+def _search(bench: Bench) -> tuple[list[dict], list]:
     """The whole search, beside the sum of the same trainings one by one with NeuroX.
 
     NeuroX trains on a few widths; what lies between is taken on the line between its neighbours.
@@ -186,18 +185,16 @@ def _search(bench: Bench) -> tuple[list[dict], dict]:
     if bench.with_peers:
         widths = sorted({min(trained), max(trained) // 4, max(trained) // 2, max(trained)})
         taken = [bench.timed(lambda w=w: _one_by_one(data, [np.arange(w)])) for w in widths]
-        found["widths"] = dict(zip(widths, taken, strict=True))
         seconds["NeuroX"] = [float(np.interp(trained, widths, taken).sum())]
-    return rows("whole search", seconds, count=len(trained), rows=len(data.rows)), found
+    return rows("whole search", seconds, count=len(trained), rows=len(data.rows)), []
 
 
 def probing(bench: Bench) -> dict:
     """Probes: one of each kind, the candidate sets, and the whole search."""
-    found = {"rows": bench.sizes.probe_rows, "memory": [], "times": [], "checks": []}
-    steps: list[Callable] = [lambda c=c: _one(bench, c) for c in bench.sizes.probe_classes]
-    for step in [*steps, lambda: _sets(bench)]:
-        times, checks = step()
+    found = {"times": [], "checks": []}
+    steps: list[Callable] = [partial(_one, classes=c) for c in bench.sizes.probe_classes]
+    for step in [*steps, _sets, _search]:
+        times, checks = step(bench)
         found["times"] += times
         found["checks"] += checks
-    times, found["search"] = _search(bench)
-    return found | {"times": found["times"] + times}
+    return found

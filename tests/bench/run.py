@@ -104,7 +104,7 @@ def _check(given: argparse.Namespace) -> None:
     for name in given.only or ():
         one_of("part", name, PARTS)
     if not given.alone:
-        peers.check_installed()
+        peers.check_installed(given.only or PARTS)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -62,9 +62,7 @@ class Text:
         a_token = 2 * (4 * self.width**2 + 2 * self.width * config.intermediate_size)
         ops = sum(b * t * (a_token + 4 * t * self.width) for b, t in shapes)
         return self.about | {
-            "sentences": len(self.sentences),
             "words": self.words,
-            "layers": self.n_layers,
             "neurons": self.neurons,
             "forward_ops": int(ops * config.num_hidden_layers),
         }
@@ -153,7 +151,6 @@ def cka(bench: Bench) -> dict:
         "times": times,
         "checks": _cka_checks(bench, held[: bench.sizes.cka_checked], widths),
         "errors": {name: _error(found, exact) for name, found in errors.items()},
-        "exact": exact.tolist(),
     }
 
 
