@@ -110,17 +110,15 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     lacks = [n for n in ("model", "file", "out") if getattr(asked, n) is None]
     if lacks and not example:
         raise BadInput(f"{lacks[0]} is not given; give model, file and out, or none for an example")
-    if asked.label in asked.text:
-        raise BadInput(f"column {asked.label!r} is named for text and label; name another for one")
     out = target(asked.out) if asked.out else folder / "smaller"
     classes = ("negative", "positive") if example else classes_of(asked.model)
     file = write_example(folder) if example else asked.file
     own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
     words = classes is None
     task = labelled.plain(file, asked.seed) if words else labelled.task(file, classes, **own)
-    changed = {n: getattr(chosen, n) for n in ("epochs", "batch", "learning_rate")}
-    changed = {name: value for name, value in changed.items() if name in chosen.given}
+    changed = {"epochs", "batch", "learning_rate"} & set(chosen.given)
     usual = replace(EXAMPLE_RECIPE, learning_rate=RELEASED.learning_rate) if example else RELEASED
+    changed = {name: getattr(chosen, name) for name in changed}
     recipe = replace(usual, max_length=asked.max_length, **changed)
     model = str(folder / "model") if example else asked.model
     about = asked.tolerance, chosen.strategies, recipe, asked.seed, example

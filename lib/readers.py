@@ -63,17 +63,6 @@ def number(place: str, raw, low: float, high: float) -> float:
     return value
 
 
-def item(texts, label, told: Counter):
-    """Text or pair with its label; None, counted, where there is nothing to learn from."""
-    if label is None:
-        told["rows without a label"] += 1
-    elif not all(map(visible, texts)):
-        told["rows with an empty sentence"] += 1
-    else:
-        return (texts[0] if len(texts) == 1 else tuple(texts)), label
-    return None
-
-
 def picked(rows: list, wanted: Sequence, told: Counter, *, short_rows=False) -> list[tuple]:
     """Some fields of each row, with its place.
 
@@ -127,15 +116,28 @@ def table(path, told: Counter, *, texts, label, names=None, short_rows=False) ->
     -------
     list of (sentence or (sentence, sentence), label)
     """
-    rows, items = [(place, line.split("\t")) for place, line in lines(path)], []
+    rows = [(place, line.split("\t")) for place, line in lines(path)]
     rows = rows[:-1] if rows[1:] and rows[-1][1] == [""] else rows
     if not rows:
         raise BadInput(f"{path}: is empty")
-    for place, (*words, raw) in picked(rows, [*texts, label], told, short_rows=short_rows):
+    found = picked(rows, [*texts, label], told, short_rows=short_rows)
+    return _labelled(found, names, told)
+
+
+def _labelled(rows, names, told: Counter) -> list[tuple]:
+    """Text or pair with its label, of the rows that have both."""
+    found = []
+    for place, (*texts, raw) in rows:
         if names:
             one_of(f"{place}: label", raw, names)
-        items.append(item(words, names[raw] if names else number(place, raw, 0, 5), told))
-    return [found for found in items if found]
+        label = names[raw] if names else number(place, raw, 0, 5)
+        if label is None:
+            told["rows without a label"] += 1
+        elif not all(map(visible, texts)):
+            told["rows with an empty sentence"] += 1
+        else:
+            found.append((texts[0] if len(texts) == 1 else tuple(texts), label))
+    return found
 
 
 def columns(
@@ -272,6 +274,7 @@ def hub_parts(info, told: Counter) -> list[list[tuple]]:
         Takes the counts of what is left out.
     """
     data, found = hub(info.name), []
+    names = dict(enumerate(info.labels)) | {-1: None} if info.labels else None
     for part in ("train", "validation_matched" if info.name == "mnli" else "validation"):
         place, columns = f"{HUB} {part}", (*info.hub, "label")
         for column in columns:
@@ -280,19 +283,9 @@ def hub_parts(info, told: Counter) -> list[list[tuple]]:
         if known != info.labels:
             raise BadInput(f"{place}: classes are {known}; expected {info.labels}")
         rows = zip(*(data[part][column] for column in columns), strict=True)
-        items = (
-            _hub_item(f"{place} row {i}", row, info.labels, told) for i, row in enumerate(rows)
-        )
-        found.append([kept for kept in items if kept])
+        numbered = ((f"{place} row {i}", row) for i, row in enumerate(rows))
+        found.append(_labelled(numbered, names, told))
     return found
-
-
-def _hub_item(place: str, row: tuple, labels: tuple[str, ...], told: Counter):
-    *words, raw = row
-    if raw == -1:
-        return item(words, None, told)
-    value = number(place, raw, 0, len(labels) - 1 if labels else 5)
-    return item(words, labels[int(value)] if labels else value, told)
 
 
 def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[list, list, list]:
