@@ -12,8 +12,8 @@ import seaborn as sns
 from IPython.display import HTML
 
 from lib import corpora, encoders, records
-from lib.dropping import STRATEGIES
 from lib.settings import Settings
+from lib.strategies import STRATEGIES
 
 PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
