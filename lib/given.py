@@ -152,21 +152,16 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     made, kind = (config.architectures or ["no head"])[0], config.problem_type
     words = made in encoders.CAUSAL | encoders.MASKED
     names = [] if words else [config.id2label.get(number) for number in range(config.num_labels)]
+    headless, shared = not words and not made.endswith(HEAD), encoders.family(config).shared
+    numbers = kind == "regression" and len(names) > 1
+    unnamed, last = len(set(names) - {None}) < len(names), len(names) - 1
     faults = {
-        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": (
-            not words and not made.endswith(HEAD)
-        ),
-        "shares one block among all layers, so dropping blocks does not make it smaller": (
-            encoders.family(config).shared
-        ),
+        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": headless,
+        "shares one block among all layers, so dropping blocks does not make it smaller": shared,
         "has one block, and one must stay": encoders.blocks(model) < 2,
         "gives several labels to one text; one is supported": kind == "multi_label_classification",
-        "gives several numbers; one, or classes, are supported": (
-            kind == "regression" and len(names) > 1
-        ),
-        f"does not name its classes 0 to {len(names) - 1} each by another name": (
-            len(set(names) - {None}) < len(names)
-        ),
+        "gives several numbers; one, or classes, are supported": numbers,
+        f"does not name its classes 0 to {last} each by another name": unnamed,
     }
     for fault, there in faults.items():
         if there:

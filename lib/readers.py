@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -168,33 +169,29 @@ def columns(
     -------
     list of (words, tags), as long as each other
     """
-    sentences, count = [[]], 0
-    for place, line in lines(path):
-        if not line.strip(" "):
-            sentences.append([])
-            count = 0
-            continue
-        if line.startswith(tuple(comments) or "\n"):
-            told["comment lines"] += 1
-            continue
-        fields = line.split(separator)
-        if len(fields) != width:
-            raise BadInput(f"{place}: has {len(fields)} columns; {width} are needed")
-        if numbered and (extra := _no_word(fields[0])):
-            told[extra] += 1
-            continue
-        count += 1
-        if numbered and fields[0] != str(count):
-            raise BadInput(f"{place}: word {fields[0]} of its sentence; {count} was due here")
-        pair = fields[word], fields[tag]
-        if not visible(pair[0]) or pair[1].strip() in {"", "_"}:
-            raise BadInput(f"{place}: word {pair[0]!r} with tag {pair[1]!r}; both are needed")
-        sentences[-1] += UNITS[units](*pair, told) if units else [pair]
-    return [tuple(map(list, zip(*pairs, strict=True))) for pairs in sentences if pairs]
-
-
-def _no_word(place: str) -> str:
-    return "multi-word ranges" if "-" in place else "empty nodes" if "." in place else ""
+    sentences = []
+    for blank, group in groupby(lines(path), key=lambda row: not row[1].strip(" ")):
+        pairs, count = [], 0
+        for place, line in () if blank else group:
+            fields = line.split(separator)
+            if line.startswith(tuple(comments) or "\n"):
+                told["comment lines"] += 1
+                continue
+            if len(fields) != width:
+                raise BadInput(f"{place}: has {len(fields)} columns; {width} are needed")
+            if numbered and (extra := re.search(r"[-.]", fields[0])):
+                told["multi-word ranges" if extra[0] == "-" else "empty nodes"] += 1
+                continue
+            count += 1
+            if numbered and fields[0] != str(count):
+                raise BadInput(f"{place}: word {fields[0]} of its sentence; {count} was due here")
+            pair = fields[word], fields[tag]
+            if not visible(pair[0]) or pair[1].strip() in {"", "_"}:
+                raise BadInput(f"{place}: word {pair[0]!r} with tag {pair[1]!r}; both are needed")
+            pairs += UNITS[units](*pair, told) if units else [pair]
+        if pairs:
+            sentences.append(tuple(map(list, zip(*pairs, strict=True))))
+    return sentences
 
 
 def repeat_tag(word: str, tag: str, told: Counter) -> list[tuple[str, str]]:
