@@ -346,7 +346,7 @@ def recorded():
     lines = {}
     for file in RECORDS.rglob("*.provenance.jsonl"):
         for line in map(json.loads, file.read_text().splitlines()):
-            if "task" in line and line["source"].startswith("data root"):
+            if "task" in line and line["source"].startswith(("data root", "this environment")):
                 lines.setdefault(line["task"], set()).add(line["text"])
     return lines
 
