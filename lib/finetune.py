@@ -290,7 +290,7 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
         _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), *((k, asdict(r)) for k, r in stages)]
+    told = [encoders.digest(encoders.find(model)), *((k and list(k), asdict(r)) for k, r in stages)]
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 
 

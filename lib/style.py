@@ -12,8 +12,8 @@ import seaborn as sns
 from IPython.display import HTML
 
 from lib import corpora, encoders, records
-from lib.dropping import STRATEGIES
 from lib.settings import Settings
+from lib.strategies import STRATEGIES
 
 PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
@@ -175,22 +175,25 @@ def judge(
     holds = [bool(value) for value in holds]
     seeds = int(runs.groupby(["model", "task"])["seed"].nunique().min()) if len(runs) else 0
     enough = {"tasks": runs["task"].nunique(), "seeds": seeds} if average else {}
+    word = verdict(holds, every=every, **enough)
+    single = seeds == 1 and not word.startswith(("too", "not testable"))
     row = {
         "measured": measured,
         "cells": f"{sum(holds)} of {len(holds)}",
-        "verdict": verdict(holds, every=every, **enough),
+        "verdict": f"{word}, single run" if single else word,
     }
     if chance is not None:
         row["chance"] = f"{chance:.2f}"
     about = {"models": _names(runs, "model"), "tasks": _names(runs, "task"), "seeds": seeds}
-    text = sorted({text_kind(name, settings.data) for name in about["tasks"]})
-    records.keep_verdict(settings, claim, **row, **about, text=" and ".join(text))
+    text = " and ".join(_kinds_of_text(runs, settings.data))
+    records.keep_verdict(settings, claim, **row, **about, text=text)
     return {"claim": claim} | row
 
 
-def text_kind(task: str, data: str) -> str:
-    """Whether the text of a task is ``real`` or ``generated``."""
-    return "generated" if corpora.generated(task, data) else "real"
+def _kinds_of_text(runs: pd.DataFrame, data: str) -> list[str]:
+    """Whether the text of runs is ``real``, ``generated``, or there is some of either."""
+    made = {corpora.generated(name, data) for name in runs["task"]}
+    return [{True: "generated", False: "real"}[kind] for kind in sorted(made, reverse=True)]
 
 
 def _names(runs: pd.DataFrame, column: str) -> list[str]:
@@ -219,7 +222,7 @@ def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
     """Put a seaborn grid's legend above its panels, without headings, and fit all to a phone."""
     legend, (wide, high) = plot.legend, plot.figure.get_size_inches()
     pairs = zip(legend.legend_handles, legend.texts, strict=True)
-    named = {text.get_text(): handle for handle, text in pairs if handle.get_marker() != ""}
+    named = {t.get_text(): h for h, t in pairs if not hasattr(h, "get_marker") or h.get_marker()}
     legend.remove()
     plot.figure.set_size_inches(min(wide, WIDEST), high)
     plot.figure.tight_layout()
@@ -229,7 +232,7 @@ def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
 
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
     """Real or generated text, models, tasks and seeds of a page, for its top."""
-    kinds = sorted({text_kind(name, settings.data) for name in _names(runs, "task")})
+    kinds = _kinds_of_text(runs, settings.data)
     counts = {name: runs[name].nunique() for name in ("model", "task", "seed") if name in runs}
     models = ", ".join(encoders.title(name) for name in _names(runs, "model")[:2])
     told = [models if counts["model"] < 3 else f"{counts['model']} models"]

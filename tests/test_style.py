@@ -92,3 +92,5 @@ def test_a_judged_claim_counts_its_cells_tasks_and_seeds(tmp_path, monkeypatch):
     assert kept["seeds"] == 3 and kept["tasks"] == ["sst2", "rte", "qqp"] and kept["text"] == "real"
     few = style.judge(chosen, "B3", [True], "so much", runs[runs["seed"] == 0])
     assert few["verdict"] == "too little data"
+    one = style.judge(chosen, "B8", [False], "", runs[runs["seed"] == 0], average=False)
+    assert one["verdict"] == "not reproduced, single run"

@@ -16,6 +16,7 @@ import pandas as pd
 
 import lib
 from lib import archive, corpora, encoders, records, settings
+from lib.checkpoints import SHIPPED
 
 PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
 
@@ -125,14 +126,29 @@ def modules(folder: Path) -> str:
     return table(rows)
 
 
-def data(results: Path, folder: Path) -> None:
-    """Write the records of each experiment as one csv: a row a run, lists as JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
+def frames(results: Path):
+    """Name and table of all that pages draw: records, verdicts, benchmark, pretraining curves."""
     for experiment in sorted({path.parent for path in results.glob("*/*.jsonl")}):
         files = [f for f in sorted(experiment.glob("*.jsonl")) if ".provenance" not in f.suffixes]
-        runs = pd.DataFrame([line | line.pop("values", {}) for f in files for line in lines(f)])
-        runs = runs.map(lambda cell: json.dumps(cell) if isinstance(cell, list | dict) else cell)
-        runs.to_csv(folder / f"{experiment.name}.csv", index=False)
+        rows = [line | line.pop("values", {}) for file in files for line in lines(file)]
+        yield experiment.name, pd.DataFrame(rows)
+    yield "scoreboard", records.verdicts(results.name)
+    made = [json.loads(file.read_text()) for file in results.parent.glob("bench/*.json")]
+    parts = [part["times"] for record in made for part in record["parts"].values()]
+    yield "benchmark", pd.DataFrame([row for times in parts for row in times])
+    logs = {
+        file.parent.name: json.loads(file.read_text()) for file in SHIPPED.glob("*/training.json")
+    }
+    rows = [{"model": name} | entry for name, told in logs.items() for entry in told["log"]]
+    yield "pretraining", pd.DataFrame(rows)
+
+
+def data(results: Path, folder: Path) -> None:
+    """Write what pages draw as csv, a file for each experiment: a row a run, lists as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, found in frames(results):
+        runs = found.map(lambda cell: json.dumps(cell) if isinstance(cell, list | dict) else cell)
+        runs.to_csv(folder / f"{name}.csv", index=False)
 
 
 def write(app) -> None:

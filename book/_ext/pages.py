@@ -61,17 +61,18 @@ def with_scopes(body: str) -> str:
 
 
 def data_links(app, page: str, to) -> str:
-    """Links to the records that a page draws, as csv; nothing for a page without any."""
+    """Links to what a page draws, as csv; nothing for a page without any."""
     source = Path(app.srcdir, f"{page}.ipynb")
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
-    names = sorted(set(re.findall(r'settings\.of\(\\"(\w+)', text)))
-    files = [f"_static/data/{name}.csv" for name in names]
-    paths = {file: Path(app.srcdir, "book", file) for file in files}
-    there = [file for file, path in paths.items() if path.is_file() and path.stat().st_size > 1]
-    links = [f'<a href="{to(file, 1)}" download>{Path(file).name}</a>' for file in there]
-    return f'<p class="data">The data of this page, a row a run: {", ".join(links)}</p>' * bool(
-        links
-    )
+    names = sorted(set(re.findall(r'settings\.of\((?:experiment=)?\\"(\w+)', text)))
+    files = [Path(app.srcdir, f"book/_static/data/{name}.csv") for name in names]
+    links = [
+        f'<a href="{to(f"_static/data/{file.name}", 1)}" download>{file.name}</a>'
+        for file in files
+        if file.is_file() and file.stat().st_size > 1
+    ]
+    told = f'<p class="data">The data of this page, a row a run: {", ".join(links)}</p>'
+    return told if links else ""
 
 
 def improve(app, page, _template, context, _doctree):
@@ -102,7 +103,8 @@ def keep_outputs(app):
             drawn = cell["metadata"].get("mystnb", {})
             name = drawn.get("figure", {}).get("name")
             if name:
-                (texts / f"{name}.alt").write_text(drawn["image"]["alt"], encoding="utf-8")
+                seen = drawn.get("image", {}).get("alt", name)
+                (texts / f"{name}.alt").write_text(seen, encoding="utf-8")
             for output in cell.get("outputs", ()):
                 data = output.get("data", {})
                 if GLUED in data:
