@@ -222,7 +222,7 @@ def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
     """Put a seaborn grid's legend above its panels, without headings, and fit all to a phone."""
     legend, (wide, high) = plot.legend, plot.figure.get_size_inches()
     pairs = zip(legend.legend_handles, legend.texts, strict=True)
-    named = {text.get_text(): handle for handle, text in pairs if handle.get_marker() != ""}
+    named = {t.get_text(): h for h, t in pairs if not hasattr(h, "get_marker") or h.get_marker()}
     legend.remove()
     plot.figure.set_size_inches(min(wide, WIDEST), high)
     plot.figure.tight_layout()

@@ -103,7 +103,8 @@ def keep_outputs(app):
             drawn = cell["metadata"].get("mystnb", {})
             name = drawn.get("figure", {}).get("name")
             if name:
-                (texts / f"{name}.alt").write_text(drawn["image"]["alt"], encoding="utf-8")
+                seen = drawn.get("image", {}).get("alt", name)
+                (texts / f"{name}.alt").write_text(seen, encoding="utf-8")
             for output in cell.get("outputs", ()):
                 data = output.get("data", {})
                 if GLUED in data:
