@@ -94,11 +94,16 @@ def pm(values: Sequence[float], digits: int = 1) -> str:
 def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
     """A table as the book shows it: caption, headers with a scope, one mark for what is missing.
 
-    Passed and failed tests and verdicts are marked; a table without rows says so in a sentence.
+    Passed and failed tests and verdicts are marked, and come first, where a phone shows them. A
+    single model is named in the caption. A table without rows says so in a sentence.
     """
     if frame.empty:
         return HTML(f"<p>No run for this table yet: {caption or 'no rows'}</p>")
-    shown = frame.rename_axis(columns=None)
+    models = frame.index.unique("model") if "model" in frame.index.names[:-1] else ()
+    if len(models) == 1:
+        frame, caption = frame.droplevel("model"), f"{caption} Model: {models[0]}.".strip()
+    judged = [name for name in frame if frame[name].isin(["passes", "fails"]).any()]
+    shown = frame[judged + [name for name in frame if name not in judged]].rename_axis(columns=None)
     look = {"na_rep": MISSING, "border": 0, "index_names": False}
     head, body = shown.to_html(float_format=f"{{:.{digits}f}}".format, **look).split("<tbody>")
     for name in frame.index.names:  # in the row of the other headers
@@ -222,12 +227,17 @@ def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
     """Put a seaborn grid's legend above its panels, without headings, and fit all to a phone."""
     legend, (wide, high) = plot.legend, plot.figure.get_size_inches()
     pairs = zip(legend.legend_handles, legend.texts, strict=True)
-    named = {text.get_text(): handle for handle, text in pairs if handle.get_marker() != ""}
+    named = {text.get_text(): handle for handle, text in pairs if not _is_heading(handle)}
     legend.remove()
     plot.figure.set_size_inches(min(wide, WIDEST), high)
     plot.figure.tight_layout()
     where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
     plot.figure.legend(list(named.values()), list(named), **where)
+
+
+def _is_heading(handle) -> bool:
+    """Whether seaborn made a legend's entry to head the ones below: a line with no marker."""
+    return isinstance(handle, plt.Line2D) and handle.get_marker() == ""
 
 
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
