@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lib import batches
 from lib.batches import Batch
-from lib.encoders import causal
+from lib.encoders import without_cache
 from lib.errors import BadInput, one_of
 
 # Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
@@ -89,9 +89,7 @@ def _checked_layers(model, layers: Sequence[int] | None) -> list[int]:
 
 def states(model, batch: Batch) -> tuple[Tensor, ...]:
     """Hidden states (B, T, H) of all L layers, as plain transformers gives them."""
-    options = {"output_hidden_states": True, "return_dict": True}
-    if causal(model.config):
-        options["use_cache"] = False
+    options = {"output_hidden_states": True, "return_dict": True} | without_cache(model)
     hidden = model.base_model(**batch.inputs, **options).hidden_states
     if len(hidden) != n_layers(model):
         raise BadInput(f"the model gives {len(hidden)} layers, its config says {n_layers(model)}")

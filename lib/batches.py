@@ -14,15 +14,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.encoders import max_tokens, padded_position, summary
+from lib.encoders import (
+    first_position,
+    max_tokens,
+    padded_position,
+    refusal,
+    summary,
+    without_cache,
+)
 from lib.errors import BadInput, one_of
 
 LEVELS = ("word", "sentence")
+SHORT, NEAR = 4, 1e-3  # tokens of a sequence that every model is tried on, and how near it must be
+_CHECKED: WeakSet = WeakSet()  # models that were tried
 
 
 @dataclass
@@ -239,6 +249,7 @@ def encode(model, tokenizer, sentences, *, level: str, max_length: int | None = 
         For sentences of another form, and tokens or their types without an embedding.
     """
     check_sentences(sentences, level)
+    check_reading(model, tokenizer)
     limit = min(max_length or max_tokens(model, tokenizer), max_tokens(model, tokenizer))
     if limit <= tokenizer.num_special_tokens_to_add(pair=True):
         raise BadInput(f"max_length {limit} leaves no room beside the special tokens")
@@ -299,9 +310,40 @@ def _positions(model, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Positions (B, T) as the model counts them in a sequence without padding."""
     padding = padded_position(model)
     if padding is None:
-        return np.clip(np.cumsum(mask, axis=1) - 1, 0, None) * mask
+        return np.clip(np.cumsum(mask, axis=1) - 1, 0, None) * mask + first_position(model)
     real = mask & (ids != padding)  # RoBERTa and others: padding's own number is never counted
     return np.cumsum(real, axis=1) * real + padding
+
+
+@torch.inference_mode()
+def check_reading(model, tokenizer) -> None:
+    """Refuse a model that reads a sequence beside a longer one in another way than alone.
+
+    Convolutions, Fourier transforms and landmarks reach over padding. Costs three short passes, of
+    each model once.
+    """
+    if model in _CHECKED:
+        return
+    known = model.get_input_embeddings().weight.shape[0]
+    words = [i for i in range(min(known, 99)) if i not in tokenizer.all_special_ids][: 2 * SHORT]
+    ids, spot = [words[:SHORT], words], [np.arange(SHORT), np.arange(len(words))]
+    types = [[0] * len(each) for each in ids]
+    encoded = Encoded(ids, types, spot, spot, [0, SHORT], np.arange(SHORT + len(words)))
+    base, training, kind = model.base_model, model.training, model.config.model_type
+    plain = without_cache(model)
+    with refusal(f"a model of architecture {kind!r} cannot be run on text alone"):
+        model.eval()
+        batch = collate(encoded, np.arange(2), model, tokenizer)
+        given = {name: value.to(model.device) for name, value in batch.inputs.items()}
+        beside = base(**given, **plain)[0][0][given["attention_mask"][0].bool()]
+        alone = base(torch.tensor([words[:SHORT]], device=model.device), **plain)[0][0]
+        model.train(training)
+    if not alone.isfinite().all():
+        raise BadInput(f"the weights of {model.name_or_path} give vectors that are not finite")
+    apart = (alone - beside).abs().max().item()
+    if not apart <= NEAR * alone.abs().max().item():
+        raise BadInput(f"in {kind} the vectors of a sentence depend on the padding beside it")
+    _CHECKED.add(model)
 
 
 def batches(encoded: Encoded, model, tokenizer, *, batch_tokens: int) -> Iterator[Batch]:

@@ -20,7 +20,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from lib.errors import BadInput
 from lib.model_table import CONFIG_FAULTS, MODELS, OF_BLOCKS
 
-FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+WEIGHTS = "model*.safetensors"
+FILES = ["*.json", "*.txt", "*.model", WEIGHTS]
 VOCABULARY = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them is needed
 SPECIAL = ("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json")
 DECIDES = ("config.json", *VOCABULARY, "merges.txt", *SPECIAL)  # beside the weights
@@ -38,7 +39,7 @@ def _cached(hub_id: str) -> Path | None:
         folder = Path(snapshot_download(hub_id, allow_patterns=FILES, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):
         return None
-    return folder if list(folder.glob("model*.safetensors")) else None
+    return folder if list(folder.glob(WEIGHTS)) else None
 
 
 def _wheel(package: str | None) -> Path | None:
@@ -165,7 +166,7 @@ def digest(folder: str | Path) -> str:
 
 def weights_digest(folder: str | Path) -> str:
     """SHA-256 of a model's weights; one file's own, of shards that of theirs in order of name."""
-    sums = [_sum_of(file) for file in sorted(Path(folder).glob("model*.safetensors"))]
+    sums = [_sum_of(file) for file in sorted(Path(folder).glob(WEIGHTS))]
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
@@ -183,7 +184,7 @@ def _sum(file: Path, size: int, changed: int) -> str:
 
 def stored_bytes(folder: Path) -> int:
     """Bytes of a model's weights on disk: all its safetensors files."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return sum(file.stat().st_size for file in folder.glob(WEIGHTS))
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lib.criteria import block_similarity, criteria, measure
-from lib.encoders import block_list, family, n_blocks, quiet, refusal
+from lib.encoders import block_list, family, n_blocks, quiet, refusal, without_cache
 from lib.errors import BadInput
 from lib.strategies import (
     PAPER_STRATEGIES,
@@ -202,7 +202,7 @@ def _settings(model) -> dict[str, object]:
     found: dict[str, object] = {}
     for path, module in model.named_modules():
         found[path] = type(module).__name__
-        if not isinstance(module, (nn.Dropout, PreTrainedModel)):
+        if not isinstance(module, (nn.Dropout, transformers.PreTrainedModel)):
             plain = {n: v for n, v in vars(module).items() if isinstance(v, (int, float, str))}
             found |= {f"{path}.{n}": v for n, v in plain.items() if n[0] != "_" and n != "training"}
         for name, buffer in module.named_buffers(recurse=False):
@@ -223,7 +223,8 @@ def _apart(one, other) -> float:
     """Largest difference of two models on a few tokens, 0 where it is rounding."""
     vocabulary = one.get_input_embeddings().weight.shape[0]
     ids = torch.randint(vocabulary, (1, TOKENS), generator=torch.Generator().manual_seed(0))
-    first, second = (model(input_ids=ids.to(one.device))[0] for model in (one, other))
+    options = without_cache(one)
+    first, second = (model(input_ids=ids.to(one.device), **options)[0] for model in (one, other))
     apart = (first - second).abs().max().item()
     least = 16 * torch.finfo(first.dtype).eps * first.abs().max().item()
     return 0.0 if apart <= least else apart

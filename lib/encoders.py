@@ -36,12 +36,14 @@ from lib.model_table import FAMILIES, MODELS, Family
 
 __all__ = [
     "FILES", "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half",
-    "causal", "default_device", "describe", "digest", "family", "find", "load", "local",
+    "causal", "default_device", "describe", "digest", "family", "find",
+    "first_position", "load", "local",
     "max_tokens", "n_blocks", "n_parameters", "padded_position", "quiet", "read_config",
     "read_tokenizer", "refusal", "stored_bytes", "summary", "title", "weights_digest",
 ]  # fmt: skip
 
 UNLIMITED = 1 << 20  # tokens; stands for "no limit" where positions are relative (XLNet)
+TURNING = ("dynamic", "longrope")  # rotary positions that depend on the longest of a batch
 PADDING = {"first": "right", "last": "left"}  # heads read that token by its place
 PLAIN = {  # of a config: how outputs are returned, and in which pieces they are computed
     "return_dict": True,
@@ -133,6 +135,11 @@ def causal(config) -> bool:
     return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not sees_all
 
 
+def without_cache(model) -> dict[str, bool]:
+    """What a forward pass is given so that nothing is kept of it; encoders keep nothing."""
+    return {"use_cache": False} if causal(model.config) else {}
+
+
 def predicts(config) -> str | None:
     """The head of words that a checkpoint was saved with: ``masked``, ``causal``, or None."""
     made = (config.architectures or [""])[0]
@@ -169,14 +176,26 @@ def summary(config) -> str:
 def padded_position(model) -> int | None:
     """Position of padding where a model has one (RoBERTa and others count from the next)."""
     for name, module in model.base_model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+        if name.endswith("position_embeddings") and hasattr(module, "padding_idx"):
             return module.padding_idx
     return None
 
 
+def first_position(model) -> int:
+    """Position of the first token: after padding's, or what the model has stored as its own."""
+    if (padding := padded_position(model)) is not None:
+        return padding + 1
+    stored = (b for n, b in model.base_model.named_buffers() if n.endswith("position_ids"))
+    return next((int(buffer.min()) for buffer in stored), 0)
+
+
 def max_tokens(model, tokenizer) -> int:
     """Longest sequence, special tokens counted, that a model and its tokenizer accept."""
-    positions = getattr(model.config, "max_position_embeddings", None)
+    config = model.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in TURNING:  # beyond, a longer sequence would turn those beside it
+        positions = rope.get("original_max_position_embeddings") or positions
     if positions is None or positions < 0:
         positions = UNLIMITED
     padding = padded_position(model)

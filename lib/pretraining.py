@@ -239,7 +239,7 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     """
     training, device, found = model.training, model.device, []
     model.eval()
-    most = min(batch_size(device), SCORES // model.get_input_embeddings().num_embeddings)
+    most = min(batch_size(device), SCORES // model.get_input_embeddings().weight.shape[0])
     given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=most)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)

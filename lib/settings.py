@@ -15,8 +15,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lib import corpora, encoders
-from lib.dropping import STRATEGIES
 from lib.errors import BadInput, one_of
+from lib.strategies import STRATEGIES
 
 PROFILES = ("tiny", "small", "paper")
 SOURCES = ("embedded", "root", "hub")

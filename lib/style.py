@@ -12,8 +12,8 @@ import seaborn as sns
 from IPython.display import HTML
 
 from lib import corpora, encoders, records
-from lib.dropping import STRATEGIES
 from lib.settings import Settings
+from lib.strategies import STRATEGIES
 
 PM = "\u00a0±\u00a0"  # a table does not break the line there
 MISSING = "–"
@@ -227,17 +227,12 @@ def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
     """Put a seaborn grid's legend above its panels, without headings, and fit all to a phone."""
     legend, (wide, high) = plot.legend, plot.figure.get_size_inches()
     pairs = zip(legend.legend_handles, legend.texts, strict=True)
-    named = {text.get_text(): handle for handle, text in pairs if not _is_heading(handle)}
+    named = {t.get_text(): h for h, t in pairs if not hasattr(h, "get_marker") or h.get_marker()}
     legend.remove()
     plot.figure.set_size_inches(min(wide, WIDEST), high)
     plot.figure.tight_layout()
     where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
     plot.figure.legend(list(named.values()), list(named), **where)
-
-
-def _is_heading(handle) -> bool:
-    """Whether seaborn made a legend's entry to head the ones below: a line with no marker."""
-    return isinstance(handle, plt.Line2D) and handle.get_marker() == ""
 
 
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:

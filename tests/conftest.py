@@ -43,19 +43,26 @@ CONFIGS = {
 TOKENIZERS = {"roberta": ("roberta-mini-12", 320), "xlnet": ("xlnet-mini-12", 120)}
 
 
-def build(family: str, folder):
-    """Write one small random model of a family, with a tokenizer trained on a few sentences."""
-    kind, size = TOKENIZERS.get(family, ("bert-mini-12", 120))
-    tokenizer = from_scratch.tokenizer(kind, CORPUS, size)
-    make, shape = CONFIGS[family]
+def write(make, tokenizer, folder):
+    """Write a small model, its weights of a size at which differences show, and its tokenizer."""
     torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(make(vocab_size=len(tokenizer), **shape))
-    with torch.no_grad():  # weights of a useful size, so that a difference would show
+    model = make()
+    with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
                 weight.normal_(0, 0.15)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def build(family: str, folder):
+    """Write one small random model of a family, with a tokenizer trained on a few sentences."""
+    kind, size = TOKENIZERS.get(family, ("bert-mini-12", 120))
+    tokenizer = from_scratch.tokenizer(kind, CORPUS, size)
+    make, shape = CONFIGS[family]
+    config = make(vocab_size=len(tokenizer), **shape)
+    return write(lambda: transformers.AutoModel.from_config(config), tokenizer, folder)
 
 
 def pytest_itemcollected(item):

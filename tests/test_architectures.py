@@ -1,12 +1,15 @@
 """Any transformer whose blocks are one list: read, cut, run with a cache, saved and read again."""
 
 import copy
+import json
+import shutil
 
 import pytest
 import torch
 import transformers
-from conftest import CORPUS, SENTENCES
+from conftest import CORPUS, SENTENCES, write
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
 from lib import BadInput, activations, dropping, encoders, finetune, from_scratch
 
@@ -42,6 +45,8 @@ ENCODERS = {
     "rembert": {},
     "megatron-bert": {},
     "longformer": {"attention_window": [4, 8, 4, 8]},
+    "ibert": {},  # its embeddings are of a class of their own; positions begin behind padding's
+    "mra": {},  # positions begin at 2
 }
 DECODERS = {
     "gpt2": {},
@@ -61,7 +66,8 @@ DECODERS = {
     "smollm3": {"no_rope_layers": [1, 0, 1, 1]},
     "gpt_oss": WINDOW | {"num_local_experts": 4, "num_experts_per_tok": 2},
 }
-ARCHITECTURES = ENCODERS | DECODERS | {"xlnet": {"max_position_embeddings": None}}
+OTHERS = {"xlnet": {"max_position_embeddings": None}, "mamba": {}}  # another cache, if any
+ARCHITECTURES = ENCODERS | DECODERS | OTHERS
 REFUSED = {  # what cannot go, and why
     "modernbert": lambda keep: 0 not in keep,  # the first block has one normalisation less
 }
@@ -70,7 +76,7 @@ REFUSED = {  # what cannot go, and why
 def built(name, folder, **more):
     """A small random model of an architecture, in a folder with a tokenizer of bytes."""
     kind = transformers.CONFIG_MAPPING[name]
-    wanted = {**SHAPE, **ARCHITECTURES[name], **more}
+    wanted = {**SHAPE, **ARCHITECTURES.get(name, {}), **more}
     names, empty = getattr(kind, "attribute_map", {}), kind()
     shape = {
         names.get(key, key): value
@@ -79,16 +85,8 @@ def built(name, folder, **more):
     }
     tokenizer = from_scratch.tokenizer("roberta-mini-12", CORPUS, 320)
     config = kind(**shape, vocab_size=len(tokenizer))
-    maker = AutoModelForMaskedLM if name in ENCODERS else AutoModelForCausalLM
-    torch.manual_seed(0)
-    model = maker.from_config(config)
-    with torch.no_grad():  # weights of a useful size, so that a difference would show
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                weight.normal_(0, 0.15)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    maker = AutoModelForMaskedLM if name in MASKED else AutoModelForCausalLM
+    return write(lambda: maker.from_config(config), tokenizer, folder)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +223,100 @@ def test_a_head_saved_for_other_labels_is_drawn_anew(folders, name, tmp_path):
         elif weight.ndim > 1:
             drawn[part] = torch.equal(weight, stored[part])
     assert drawn and not any(drawn.values())
+
+
+@pytest.mark.parametrize("name", ["convbert", "fnet", "nystromformer"])
+def test_a_model_whose_vectors_depend_on_padding_is_refused(name, tmp_path):
+    model, tokenizer = encoders.load(built(name, tmp_path / name), device="cpu")
+    for level, texts in (("word", SENTENCES), ("sentence", ["Why ?", "She"])):
+        with pytest.raises(BadInput, match=f"in {name} the vectors .* depend on the padding"):
+            activations.extract(model, tokenizer, texts, level=level)
+
+
+def test_a_model_that_needs_more_than_text_is_refused_before_it_reads(tmp_path):
+    model, tokenizer = encoders.load(built("xmod", tmp_path / "xmod"), device="cpu")
+    with pytest.raises(BadInput, match="'xmod' cannot be run on text alone: Input language"):
+        activations.extract(model, tokenizer, SENTENCES, level="word")
+
+
+def test_a_long_sentence_does_not_turn_those_beside_it(tmp_path):
+    """Positions whose angles depend on the longest of a batch are read where they do not."""
+    scale = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    scale |= {"rope_theta": 10000.0}
+    own = {"rope_parameters": scale, "original_max_position_embeddings": 16}
+    folder = built("phi3", tmp_path / "phi3", **own)
+    model, tokenizer = encoders.load(folder, device="cpu")
+    assert encoders.max_tokens(model, tokenizer) == 16
+    texts = [["boat"] * 3, ["boat", "harbour"] * 12]
+    beside = activations.extract(model, tokenizer, texts, level="word", batch_tokens=999)
+    alone = activations.extract(model, tokenizer, texts[:1], level="word")
+    torch.testing.assert_close(beside.rows[:3], alone.rows, atol=1e-4, rtol=1e-4)
+    assert beside.notes["windows"] == 1
+
+
+def test_weights_that_give_no_numbers_are_refused(folders, tmp_path):
+    model = transformers.AutoModel.from_pretrained(folders("bert"))
+    model.encoder.layer[1].output.dense.bias.data[3] = torch.nan
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(folders("bert")).save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="give vectors that are not finite"):
+        activations.extract(*encoders.load(tmp_path, device="cpu"), SENTENCES, level="word")
+
+
+NO_TEXT = {
+    "clip": r"no model of text alone, but 'clip' \(it has text_config, vision_config\)",
+    "gemma3": "no model of text alone, but 'gemma3'",
+    "siglip": "no model of text alone, but 'siglip'",
+    "vit": "no model of text alone, but 'vit'",
+    "wav2vec2": "no model of text alone, but 'wav2vec2'",
+    "qwen2_5_vl": "no model of text alone, but 'qwen2_5_vl'",
+    "bart": "an encoder with a decoder; a model of one stack of blocks is needed",
+    "t5": "an encoder with a decoder",
+    "whisper": "an encoder with a decoder",
+}
+
+
+@pytest.mark.parametrize("name", NO_TEXT)
+def test_a_model_of_more_than_text_is_refused_by_its_config(name, tmp_path):
+    transformers.CONFIG_MAPPING[name]().save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    stored.pop("is_encoder_decoder", None)  # what the class says holds where the file is silent
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(BadInput, match=NO_TEXT[name]) as caught:
+        encoders.read_config(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_who_sees_whom_is_read_from_the_config():
+    def sees_all(name, **config):
+        return not encoders.causal(transformers.CONFIG_MAPPING[name](**config))
+
+    assert sees_all("bert") and not sees_all("bert", is_decoder=True)
+    assert sees_all("bert-generation") and not sees_all("bert-generation", is_decoder=True)
+    assert sees_all("gemma3_text", use_bidirectional_attention=True)
+    assert not sees_all("gemma3_text") and not sees_all("gpt_neox") and sees_all("xlnet")
+
+
+def test_a_head_of_words_that_cannot_be_meant_is_refused(folders, tmp_path):
+    """A discriminator predicts no words; without is_decoder BERT sees the next one."""
+    electra = transformers.AutoConfig.from_pretrained(folders("electra"))
+    transformers.ElectraForPreTraining(electra).save_pretrained(tmp_path / "electra")
+    bert = transformers.AutoConfig.from_pretrained(folders("bert"))
+    transformers.BertLMHeadModel(bert).save_pretrained(tmp_path / "bert")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folders("gpt2"))
+    tokenizer.mask_token = None
+    shutil.copytree(folders("roberta"), tmp_path / "maskless")
+    for name in ("electra", "bert", "maskless"):
+        tokenizer.save_pretrained(tmp_path / name)
+    for name, sentence in (
+        ("electra", "no head that predicts words: it is ElectraForPreTraining"),
+        ("bert", "BertLMHeadModel predicts next words, and by its config each token sees them"),
+        ("maskless", "has no token that hides words"),
+    ):
+        with pytest.raises(BadInput, match=sentence):
+            encoders.load(tmp_path / name, head="lm", device="cpu")
+    model, _ = encoders.load(tmp_path / "electra", device="cpu")
+    assert encoders.saved_head(model.config) is None
 
 
 def test_a_classifier_that_transformers_does_not_have_is_refused(folders):

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import planted
 import pytest
+import torch
+import transformers
 
-from lib import batches, criteria
+from lib import batches, book, criteria, encoders, pretraining
 
 PAGE, BESIDE = "14_examine", "15_encoders_decoders"
 CRITERIA = ("contribution", "centred", "influence", "angle", "cka")
@@ -102,3 +104,51 @@ def test_all_layers_of_a_batch_stand_for_the_same_tokens(family_model):
     )
     for name in ("contribution", "influence"):
         assert np.allclose(together[name], apart[name], atol=1e-5)
+
+
+SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
+SIZES |= {"num_hidden_layers": 3, "max_position_embeddings": 64, "vocab_size": 300}
+NAMED_NOWHERE = {  # architectures of which no part of the library knows, and how each is saved
+    "StableLmForCausalLM": (transformers.StableLmConfig, {"num_key_value_heads": 1}, "gpt"),
+    "RoFormerForSequenceClassification": (transformers.RoFormerConfig, {"num_labels": 3}, "bytes"),
+    "RoFormerModel": (transformers.RoFormerConfig, {}, "bytes"),
+}
+
+
+def small_model(name, folder):
+    """A small random model, saved with a tokenizer of its size."""
+    config, more, tokens = NAMED_NOWHERE[name]
+    tokenizer = pretraining.tokenizer(tokens, TEXT, SIZES["vocab_size"])
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(config(**SIZES | more | {"vocab_size": len(tokenizer)}))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMED_NOWHERE)
+def test_the_page_examines_any_model_on_a_text_file_and_saves_a_cut(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
+    (tmp_path / "text.txt").write_text("\n".join(TEXT), encoding="utf-8")
+    given = {"model": small_model(name, tmp_path / "m"), "file": str(tmp_path / "text.txt")}
+    given |= {"out": str(tmp_path / "small"), "tolerance": 50.0, "max_examples": 10}
+    book.execute(planted.NOTEBOOKS / f"{PAGE}.ipynb", tmp_path / "out.ipynb", given)
+    saved = getattr(transformers, name).from_pretrained(tmp_path / "small")
+    assert encoders.n_blocks(saved) == 2  # of three, a third is dropped
+    said = (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    assert ("m was saved without a head of words" in said) == (name != "StableLmForCausalLM")
+    assert "2 of 2 runs are finished" in said  # trained, and its random twin
+
+
+@pytest.mark.slow
+def test_a_decoder_named_nowhere_is_made_smaller(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
+    days = [f"{line} and {number}" for number in range(6) for line in TEXT]
+    (tmp_path / "text.txt").write_text("\n".join(days), encoding="utf-8")
+    given = {"model": small_model("StableLmForCausalLM", tmp_path / "m"), "tolerance": 90.0}
+    given |= {"file": str(tmp_path / "text.txt"), "out": str(tmp_path / "small"), "epochs": 1}
+    given |= {"max_length": 32, "strategies": ["top", "angular"]}
+    book.execute(planted.NOTEBOOKS / "13_your_model.ipynb", tmp_path / "out.ipynb", given)
+    saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
+    assert encoders.n_blocks(saved) < 3

@@ -54,6 +54,13 @@ def test_every_epoch_sees_every_sentence_once_in_batches_of_like_length():
     assert POOL * recipe.batch < 1000  # so more than one pool was drawn
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    recipe = Recipe(epochs=3, batch=4)
+    updates = np.array(plan([9] * 64, recipe, seed=0)).reshape(3, -1)
+    assert all(sorted(epoch) == list(range(64)) for epoch in updates.tolist())
+    assert len({tuple(epoch) for epoch in updates.tolist()}) == 3
+
+
 def test_batches_follow_from_the_seed_alone():
     lengths = list(range(5, 105))
     first, again, other = (plan(lengths, RELEASED, seed) for seed in (0, 0, 1))
