@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from lib import batches, book, criteria, encoders, pretraining
+from lib import batches, book, criteria, encoders, from_scratch
 
 PAGE, BESIDE = "14_examine", "15_encoders_decoders"
 CRITERIA = ("contribution", "centred", "influence", "angle", "cka")
@@ -109,16 +109,20 @@ def test_all_layers_of_a_batch_stand_for_the_same_tokens(family_model):
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
 SIZES |= {"num_hidden_layers": 3, "max_position_embeddings": 64, "vocab_size": 300}
 NAMED_NOWHERE = {  # architectures of which no part of the library knows, and how each is saved
-    "StableLmForCausalLM": (transformers.StableLmConfig, {"num_key_value_heads": 1}, "gpt"),
-    "RoFormerForSequenceClassification": (transformers.RoFormerConfig, {"num_labels": 3}, "bytes"),
-    "RoFormerModel": (transformers.RoFormerConfig, {}, "bytes"),
+    "StableLmForCausalLM": (transformers.StableLmConfig, {"num_key_value_heads": 1}, "gpt-mini-12"),
+    "RoFormerForSequenceClassification": (
+        transformers.RoFormerConfig,
+        {"num_labels": 3},
+        "roberta-mini-12",
+    ),
+    "RoFormerModel": (transformers.RoFormerConfig, {}, "roberta-mini-12"),
 }
 
 
 def small_model(name, folder):
     """A small random model, saved with a tokenizer of its size."""
     config, more, tokens = NAMED_NOWHERE[name]
-    tokenizer = pretraining.tokenizer(tokens, TEXT, SIZES["vocab_size"])
+    tokenizer = from_scratch.tokenizer(tokens, TEXT, SIZES["vocab_size"])
     torch.manual_seed(0)
     model = getattr(transformers, name)(config(**SIZES | more | {"vocab_size": len(tokenizer)}))
     model.save_pretrained(folder)
