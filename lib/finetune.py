@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -191,14 +192,19 @@ def kept(
 
     A strategy that measures (:data:`lib.criteria.NEEDS`) reads the training part for it.
     """
-    n, measured = encoders.blocks(model), None
+    measured = None
     if strategy in criteria.NEEDS:
-        encoder, tokenizer = encoders.load(model)
-        text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
-        encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
-        measured = criteria.needed(encoder, tokenizer, encoded, [strategy])[strategy]
+        measured = _measured(settings, model, strategy, task, seed)
     strategy = "top" if strategy == "whole" else strategy
-    return dropping.blocks_to_keep(strategy, n, k, similarity=measured)
+    return dropping.blocks_to_keep(strategy, encoders.blocks(model), k, similarity=measured)
+
+
+@lru_cache(maxsize=4)  # the same whatever number of blocks goes
+def _measured(settings: Settings, model: str, strategy: str, task: str, seed: int) -> list:
+    encoder, tokenizer = encoders.load(model)
+    text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
+    encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
+    return criteria.needed(encoder, tokenizer, encoded, [strategy])[strategy]
 
 
 def recorded(settings: Settings, model: str, task: str, keep: Sequence[int], seed: int) -> dict:

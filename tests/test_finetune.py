@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, corpora, encoders, finetune
+from lib import BadInput, corpora, dropping, encoders, finetune, settings
 from lib.errors import Diverged
 from lib.training import POOL, RELEASED, Recipe, Training, plan
 
@@ -384,6 +384,24 @@ def test_a_stage_trains_what_an_earlier_one_had_frozen(family_folders, task):
         weights(finetune.dropping.block_list(model)[0]) for model in (fresh, frozen, free)
     )
     assert torch.equal(before, held) and not torch.equal(before, moved)
+
+
+def test_every_strategy_of_the_table_names_blocks_and_measures_what_it_goes_by(family_folders):
+    folder = str(family_folders["bert"])
+    chosen = settings.of("dropping", {"models": [folder], "max_examples": 12})
+    n = encoders.blocks(folder)
+    for strategy in dropping.STRATEGIES:
+        kept = finetune.kept(chosen, folder, strategy, 1, task="polarity", seed=0)
+        assert len(kept) == n - 1, strategy
+    model, tokenizer = encoders.load(folder)
+    train = corpora.load("polarity", root=chosen.data, seed=0).first(12).train
+    near = dropping.block_similarity(
+        model, tokenizer, finetune.encode(model, tokenizer, train, 128)
+    )
+    expected = dropping.blocks_to_keep("contribution", n, 1, similarity=near.tolist())
+    assert finetune.kept(chosen, folder, "contribution", 1, task="polarity", seed=0) == expected
+    whole = finetune.kept(chosen, folder, "whole", 0, task="polarity", seed=0)
+    assert whole == list(range(n))
 
 
 def test_comparing_a_model_with_itself_finds_no_change(family_folders, task):
