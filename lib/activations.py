@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from lib import batches
 from lib.batches import Batch
-from lib.encoders import without_cache
 from lib.errors import BadInput, one_of
+from lib.structure import without_cache
 
 # Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
 # (sentences of the benchmark: 512 takes an eighth less time than 2048, 384 some 5 % less again).

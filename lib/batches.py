@@ -20,15 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.encoders import (
-    first_position,
-    max_tokens,
-    padded_position,
-    refusal,
-    summary,
-    without_cache,
-)
+from lib.checkpoints import refusal
 from lib.errors import BadInput, one_of
+from lib.structure import first_position, max_tokens, padded_position, summary, without_cache
+from lib.words import align, fit
 
 LEVELS = ("word", "sentence")
 SHORT, NEAR = 4, 1e-3  # tokens of a sequence that every model is tried on, and how near it must be
@@ -86,59 +81,11 @@ def check_sentences(sentences: Sequence, level: str) -> None:
             raise BadInput(f"sentence {number} has {len(parts)} parts; a string or a pair is valid")
 
 
-def _overlaps(words: Sequence[str], offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last word that each piece has characters of, in the words joined by blanks.
-
-    A piece between two words (first > last) has none; ``first`` is the word after it.
-    """
-    length = np.array([len(word) for word in words])
-    end = np.cumsum(length + 1) - 1
-    first = np.searchsorted(end, offsets[:, 0], side="right")
-    return first, np.searchsorted(end - length, offsets[:, 1], side="left") - 1
-
-
-def _align(tokenizer, sentences: Sequence[Sequence[str]], limit: int | None = None):
-    """Encode lists of words; yield ids, types, first and last piece of each word (-1: none)."""
-    if not sentences:
-        return
-    encoded = tokenizer(
-        [" ".join(words) for words in sentences],
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        return_token_type_ids=True,
-        truncation=limit is not None,
-        max_length=limit,
-        verbose=False,
-    )
-    for number, words in enumerate(sentences):
-        inside = np.flatnonzero(np.array(encoded["special_tokens_mask"][number]) == 0)
-        offsets = np.array(encoded["offset_mapping"][number]).reshape(-1, 2)[inside]
-        places = _places(inside, *_overlaps(words, offsets), len(words))
-        yield encoded["input_ids"][number], encoded["token_type_ids"][number], *places
-
-
-def _places(inside: np.ndarray, begin: np.ndarray, end: np.ndarray, n: int) -> np.ndarray:
-    """First and last piece of each of ``n`` words, -1 for a word without one.
-
-    A piece of two words belongs to both, a blank alone (``\u2581``) to the word after it.
-    """
-    first, last = np.full((2, n), -1)
-    pieces = list(zip(inside.tolist(), begin.tolist(), end.tolist(), strict=True))
-    for piece, a, b in pieces:
-        last[a : b + 1] = piece
-    for piece, a, b in reversed(pieces):
-        if a <= b:
-            first[a : b + 1] = piece
-        elif a < n and first[a] == piece + 1:
-            first[a] = piece
-    return np.stack([first, last])
-
-
 def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
     if not tokenizer.is_fast:
         raise BadInput("this tokenizer does not tell where its pieces lie; words need a fast one")
     sentences, notes = [[word.strip() for word in words] for words in sentences], Counter()
-    aligned = list(_align(tokenizer, sentences))
+    aligned = list(align(tokenizer, sentences))
     again = [number for number, (*_, last) in enumerate(aligned) if (last < 0).any()]
     for number in again:
         for word in np.flatnonzero(aligned[number][3] < 0):
@@ -147,12 +94,12 @@ def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
                 raise BadInput(f"the tokenizer has no piece for {lost!r}, and no unknown token")
             sentences[number][word] = tokenizer.unk_token
             notes["unknown"] += 1
-    for number, entry in zip(again, _align(tokenizer, [sentences[i] for i in again]), strict=True):
+    for number, entry in zip(again, align(tokenizer, [sentences[i] for i in again]), strict=True):
         aligned[number] = entry
     owner = np.repeat(np.arange(len(sentences)), [len(words) for words in sentences])
     encoded, row = Encoded([], [], [], [], [], owner, notes), 0
     for words, entry in zip(sentences, aligned, strict=True):
-        for part, start in _fit(tokenizer, words, entry, limit, notes):
+        for part, start in fit(tokenizer, words, entry, limit, notes):
             if (part[3] < 0).any():
                 raise BadInput(f"a word of {' '.join(words)!r:.80} has no piece of its own")
             columns = (encoded.ids, encoded.types, encoded.first, encoded.last)
@@ -163,27 +110,6 @@ def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
         row += len(words)
     encoded.notes = +notes
     return encoded
-
-
-def _fit(tokenizer, words, entry, limit: int, notes: Counter):
-    """Yield a sentence as it is, or, longer than the limit, run by run, each encoded alone."""
-    if len(entry[0]) <= limit:
-        yield entry, 0
-        return
-    notes["windows"] += 1
-    begin = 0
-    while begin < len(words):
-        run = words[begin : begin + limit]
-        part = next(_align(tokenizer, [run]))
-        while len(part[0]) > limit and len(run) > 1:
-            room = limit - (len(part[0]) - 1 - part[3].max())  # without the special tokens behind
-            run = run[: min(max((part[3] < room).sum(), 1), len(run) - 1)]
-            part = next(_align(tokenizer, [run]))
-        if len(part[0]) > limit:
-            part = next(_align(tokenizer, [run], limit))
-            notes["cut"] += 1
-        yield part, begin
-        begin += len(run)
 
 
 def _encode_sentences(tokenizer, sentences, limit: int, summary: str) -> Encoded:

@@ -19,8 +19,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from lib.checkpoints import quiet, refusal
 from lib.criteria import block_similarity, criteria, measure
-from lib.encoders import block_list, family, n_blocks, quiet, refusal, without_cache
 from lib.errors import BadInput
 from lib.strategies import (
     PAPER_STRATEGIES,
@@ -31,6 +31,7 @@ from lib.strategies import (
     most_dropped,
     most_similar,
 )
+from lib.structure import block_list, family, n_blocks, without_cache
 
 __all__ = [
     "PAPER_STRATEGIES", "STRATEGIES", "block_list", "block_similarity", "blocks_to_keep",

@@ -88,6 +88,18 @@ def without(source, folder, part):
     return rewritten(source, folder, lambda w: {n: t for n, t in w.items() if part not in n})
 
 
+def config(**entries):
+    return lambda m, p: reconfigured(m, p, **entries)
+
+
+def file(name, content=None):
+    return lambda m, p: replaced(m, p, name, content)
+
+
+def lacking(part):
+    return lambda m, p: without(m, p, part)
+
+
 def narrower(source, folder):
     """One head of an attention is really gone from the weights."""
     name = "encoder.layer.1.attention.self.query.weight"
@@ -138,54 +150,42 @@ UNFIT = {
     "prefix model.bert.": (prefixed("model.bert."), "the weights in .* lack '"),
     "prefix model.": (prefixed("model."), "the weights in .* lack '"),
     "a tensor absent": (
-        lambda m, p: without(m, p, "layer.1.output.dense.bias"),
+        lacking("layer.1.output.dense.bias"),
         r"lack '(bert\.)?encoder.layer.1.output.dense.bias'$",
     ),
-    "half a pooler": (
-        lambda m, p: without(m, p, "pooler.dense.bias"),
-        "lack '(bert.)?pooler.dense.bias'",
-    ),
+    "half a pooler": (lacking("pooler.dense.bias"), "lack '(bert.)?pooler.dense.bias'"),
     "other names": (renamed, "lack '(bert.)?encoder.layer.0.attention.self.query"),
-    "pruned heads": (
-        narrower,
-        "have another shape than the config says in '.*encoder.layer.1",
-    ),
+    "pruned heads": (narrower, "have another shape than the config says in '.*encoder.layer.1"),
     "more blocks than said": (deeper, "hold, and the config does not, 'encoder.layer.2"),
     "own code": (
-        lambda m, p: reconfigured(m, p, auto_map={"AutoModel": "other.Bert"}),
+        config(auto_map={"AutoModel": "other.Bert"}),
         "code of its own .auto_map., which is never run",
     ),
     "own tokenizer code": (
-        lambda m, p: replaced(m, p, "tokenizer_config.json", b'{"auto_map": {}}'),
+        file("tokenizer_config.json", b'{"auto_map": {}}'),
         "tokenizer with code of its own",
     ),
     "relative positions": (
-        lambda m, p: reconfigured(m, p, position_embedding_type="relative_key_query"),
+        config(position_embedding_type="relative_key_query"),
         "relative position embeddings of a kind that transformers no longer computes",
     ),
-    "quantised": (
-        lambda m, p: reconfigured(m, p, quantization_config={"load_in_8bit": True}),
-        "has quantised weights",
-    ),
-    "encoder-decoder": (
-        lambda m, p: reconfigured(m, p, is_encoder_decoder=True),
-        "encoder with a decoder",
-    ),
+    "quantised": (config(quantization_config={"load_in_8bit": True}), "has quantised weights"),
+    "encoder-decoder": (config(is_encoder_decoder=True), "encoder with a decoder"),
     "LFS pointer": (
-        lambda m, p: replaced(m, p, "model.safetensors", POINTER),
+        file("model.safetensors", POINTER),
         "model.safetensors is a pointer of Git LFS",
     ),
     "LFS pointer for a tokenizer": (
-        lambda m, p: replaced(m, p, "vocab.txt", POINTER),
+        file("vocab.txt", POINTER),
         "vocab.txt is a pointer of Git LFS",
     ),
     "empty weights": (
-        lambda m, p: replaced(m, p, "model.safetensors", b""),
+        file("model.safetensors", b""),
         "model.safetensors is no whole safetensors file",
     ),
     "cut weights": (cut_short, "model.safetensors is no whole safetensors file"),
     "no weights": (
-        lambda m, p: replaced(m, p, "model.safetensors", None),
+        file("model.safetensors"),
         "holds no model.safetensors; other weights are not read",
     ),
     "a shard missing": (lacking_a_shard, "holds no model-00002-of-.*.safetensors"),
@@ -199,44 +199,20 @@ UNFIT = {
         "index.json cannot be read",
     ),
     "optimizer only": (optimizer_only, "holds no model.safetensors"),
-    "LoRA": (
-        lambda m, p: replaced(m, p, "adapter_config.json", b"{}"),
-        "holds an adapter .LoRA., no whole model",
-    ),
-    "no config": (
-        lambda m, p: replaced(m, p, "config.json", None),
-        "no config.json that can be read",
-    ),
-    "bad config": (
-        lambda m, p: replaced(m, p, "config.json", b"{"),
-        "no config.json that can be read",
-    ),
-    "a config of nothing": (
-        lambda m, p: replaced(m, p, "config.json", b"[]"),
-        "no config.json that can be read",
-    ),
+    "LoRA": (file("adapter_config.json", b"{}"), "holds an adapter .LoRA., no whole model"),
+    "no config": (file("config.json"), "no config.json that can be read"),
+    "bad config": (file("config.json", b"{"), "no config.json that can be read"),
+    "a config of nothing": (file("config.json", b"[]"), "no config.json that can be read"),
     "foreign config": (
-        lambda m, p: reconfigured(m, p, model_type="sequoia"),
+        config(model_type="sequoia"),
         "architecture 'sequoia' of .* is not known to transformers",
     ),
-    "config of another": (lambda m, p: reconfigured(m, p, model_type="gpt2"), "weights in .* lack"),
-    "config that cannot be": (
-        lambda m, p: reconfigured(m, p, num_attention_heads=7),
-        "cannot be (used|read): ",
-    ),
-    "config of a wrong type": (
-        lambda m, p: reconfigured(m, p, num_hidden_layers="three"),
-        "cannot be (used|read): ",
-    ),
-    "no tokenizer": (
-        lambda m, p: replaced(m, p, "tokenizer.json", None),
-        "has no tokenizer beside it",
-    ),
+    "config of another": (config(model_type="gpt2"), "weights in .* lack"),
+    "config that cannot be": (config(num_attention_heads=7), "cannot be (used|read): "),
+    "config of a wrong type": (config(num_hidden_layers="three"), "cannot be (used|read): "),
+    "no tokenizer": (file("tokenizer.json"), "has no tokenizer beside it"),
     "no merges": (sliced, "has no tokenizer beside it"),
-    "bad tokenizer": (
-        lambda m, p: replaced(m, p, "tokenizer.json", b"{}"),
-        "the tokenizer of .* cannot be read",
-    ),
+    "bad tokenizer": (file("tokenizer.json", b"{}"), "the tokenizer of .* cannot be read"),
 }
 
 
