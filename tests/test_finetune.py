@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, corpora, dropping, encoders, finetune, settings
+from lib import BadInput, change, corpora, dropping, encoders, finetune, settings
 from lib.errors import Diverged
 from lib.training import POOL, RELEASED, Recipe, Training, plan
 
@@ -406,7 +406,7 @@ def test_every_strategy_of_the_table_names_blocks_and_measures_what_it_goes_by(f
 
 def test_comparing_a_model_with_itself_finds_no_change(family_folders, task):
     model, tokenizer = encoders.load(family_folders["bert"], device="cpu")
-    found = finetune.compare(model, copy.deepcopy(model), tokenizer, task)
+    found = change.compare(model, copy.deepcopy(model), tokenizer, task)
     for name, line in found.items():
         np.testing.assert_allclose(line[1:], 1, atol=1e-5, err_msg=name)
     assert np.isnan(found["cka"][0]) and np.isnan(found["centred"][0])  # [CLS] alone never varies
@@ -418,7 +418,7 @@ def test_comparisons_are_those_of_slow_formulas(family_folders, task, family):
     """One sentence at a time, every token; and one neuron that hides a change from the cosine."""
     before, tokenizer = encoders.load(family_folders[family], device="cpu")
     after, _ = encoders.load(family_folders[family], device="cpu", random_seed=1)
-    found = finetune.compare(before, after, tokenizer, task)
+    found = change.compare(before, after, tokenizer, task)
     rows = {}
     with torch.inference_mode():
         for name, model in (("x", before), ("y", after)):
