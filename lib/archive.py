@@ -110,7 +110,7 @@ def rated(kind: str, told: Counter) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``text``, ``ratings`` (lists of whole numbers) and ``mean`` (of the ratings).
+        Columns ``text``, ``ratings`` (lists of whole numbers), their ``mean``, and ``kind``.
     """
     if not place().is_file():
         raise BadInput(f"the {SOURCE} is not in this Python environment; {ONCE}")
@@ -132,7 +132,7 @@ def rated(kind: str, told: Counter) -> pd.DataFrame:
         ).sum(),
     }
     told.update({what: int(count) for what, count in counts.items()})
-    return table.loc[~again, ["text", "ratings", "mean"]]
+    return table.loc[~again, ["text", "ratings", "mean"]].assign(kind=kind)
 
 
 def _columns(raw: bytes, names: list[str], columns=None) -> pd.DataFrame:
@@ -141,14 +141,10 @@ def _columns(raw: bytes, names: list[str], columns=None) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(raw), sep="\t", quoting=csv.QUOTE_NONE, **options)
 
 
-def _every(told: Counter) -> pd.DataFrame:
-    """All sentences, with a column ``kind``."""
-    return pd.concat([rated(kind, told).assign(kind=kind) for kind in KINDS])
-
-
-def sentences(told: Counter, kind: str) -> list[tuple[str, None]]:
-    """Sentences of one kind, without labels."""
-    return [(sentence, None) for sentence in rated(kind, told)["text"]]
+def sentences(told: Counter, *, kinds=tuple(KINDS), label: str | None = None) -> list[tuple]:
+    """Sentences of some kinds: their ``kind``, or the ``mean`` of their ratings, as the label."""
+    table = pd.concat([rated(kind, told) for kind in kinds])
+    return list(zip(table["text"], table[label] if label else [None] * len(table), strict=True))
 
 
 def polarity(told: Counter) -> list[tuple[str, str]]:
@@ -160,17 +156,7 @@ def polarity(told: Counter) -> list[tuple[str, str]]:
     return list(zip(clear["text"], label, strict=True))
 
 
-def domain(told: Counter) -> list[tuple[str, str]]:
-    """All sentences with the kind of text they come from."""
-    return list(_every(told)[["text", "kind"]].itertuples(index=False, name=None))
-
-
-def valence(told: Counter) -> list[tuple[str, float]]:
-    """All sentences with the mean of their ratings, from -4 to 4."""
-    return list(_every(told)[["text", "mean"]].itertuples(index=False, name=None))
-
-
-def human_ceiling(sentences, *, draws: int = 20, seed: int = 0) -> dict[str, float]:
+def human_ceiling(texts, *, draws: int = 20, seed: int = 0) -> dict[str, float]:
     """How well one rater agrees with the mean of the others, as ``valence`` is scored.
 
     Of each sentence one rating is drawn and compared with the mean of the rest; the average over
@@ -178,7 +164,7 @@ def human_ceiling(sentences, *, draws: int = 20, seed: int = 0) -> dict[str, flo
 
     Parameters
     ----------
-    sentences
+    texts
         Of the task ``valence``, such as those of its test part.
 
     Returns
@@ -186,8 +172,8 @@ def human_ceiling(sentences, *, draws: int = 20, seed: int = 0) -> dict[str, flo
     dict
         ``corr``, ``pearson``, ``spearman``.
     """
-    known = dict(_every(Counter())[["text", "ratings"]].itertuples(index=False, name=None))
-    given, random, scores = [known[s] for s in sentences], np.random.default_rng(seed), []
+    known = dict(sentences(Counter(), label="ratings"))
+    given, random, scores = [known[text] for text in texts], np.random.default_rng(seed), []
     size, total = (np.array(list(map(count, given))) for count in (len, sum))
     for _ in range(draws):
         one = np.array([random.choice(ratings) for ratings in given])

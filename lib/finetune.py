@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -25,7 +24,7 @@ from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
 
 Stage = tuple[Sequence[int] | None, Recipe]  # the blocks that stay, and how they are trained
-TOKENS = ("head", "last", "mean")  # whose vector stands for a sentence, see vectors
+VECTORS = {"head": "rows", "mean": "mean"}  # of a sentence, see vectors, by lib.criteria.TOKENS
 KEPT = 8  # tuned models in the cache; the oldest go
 COMPARED = 2000  # sentences of the training part at most, on which layers are compared
 
@@ -315,32 +314,28 @@ def compare(base, tuned, tokenizer, task: corpora.Task) -> dict[str, list[float]
     """
     encoded = encode(tuned, tokenizer, task.train[:COMPARED], 128)
     before, after = (vectors(model, tokenizer, encoded) for model in (base, tuned))
-    found = {}
-    for token, suffix in (("head", ""), ("mean", "_mean")):
-        pair = alike(before[token], after[token])
-        found |= {f"{name}{suffix}": line for name, line in pair.items()}
-    return found
+    suffixes = {"head": "", "mean": "_mean"}
+    pairs = {suffix: alike(before[token], after[token]) for token, suffix in suffixes.items()}
+    return {name + suffix: line for suffix, pair in pairs.items() for name, line in pair.items()}
 
 
+@torch.inference_mode()
 def vectors(model, tokenizer, encoded: batches.Encoded) -> dict[str, Tensor]:
     """Vectors of sentences in every layer, each (N, L, H) in the order given, from one pass.
 
-    ``head`` is that of the token that a head reads (the first, XLNet's last), ``last`` that of the
-    last token, and ``mean`` the mean over all tokens, special ones counted and padding not.
+    ``head`` is that of the token that a head reads (the first, XLNet's last), and ``mean`` the mean
+    over all tokens, special ones counted and padding not.
     """
-    ends, several = [len(ids) - 1 for ids in encoded.ids], len(TOKENS)
-    heads = [int(first[0]) for first in encoded.first]
-    spans = [((h, h), (e, e), (0, e)) for h, e in zip(heads, ends, strict=True)]
-    pieces = np.array(spans)  # (N, tokens, 2): each a row of the same pass
-    asked = replace(
-        encoded, first=list(pieces[..., 0]), last=list(pieces[..., 1]),
-        start=[several * n for n in range(len(ends))], owner=np.repeat(encoded.owner, several),
-    )  # fmt: skip
-    shape = len(asked.owner), activations.n_layers(model), model.config.hidden_size
-    found = torch.empty(shape, device=model.device)
-    for rows, where in activations.stream(model, tokenizer, asked, pooling="mean"):
-        found[where] = rows
-    return dict(zip(TOKENS, found.unflatten(0, (-1, several)).unbind(dim=1), strict=True))
+    shape = len(encoded.owner), activations.n_layers(model), model.config.hidden_size
+    found = {token: torch.empty(shape, device=model.device) for token in VECTORS}
+    size = activations.batch_size(model.device)
+    for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
+        here = activations.to_device(batch, model.device)
+        states = activations.states(model, here)
+        for token, rows in found.items():
+            each = [criteria.TOKENS[VECTORS[token]](layer, here) for layer in states]
+            rows[batch.where] = torch.stack(each, dim=1).float()
+    return found
 
 
 def alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:
@@ -353,10 +348,9 @@ def alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:
         the same once each table's mean is taken off, and ``cka``, their linear CKA: both NaN where
         all rows are the same.
     """
-    width, cka = before.shape[2], []
-    for pair in torch.cat([before, after], dim=2).unbind(dim=1):
-        moments = Moments(2 * width, device=pair.device).update(pair)
-        cka.append(float(linear_cka(moments.scatter, [width, width])[0, 1]))
+    width, both = before.shape[2], torch.cat([before, after], dim=2).unbind(dim=1)
+    scatters = [Moments(2 * width, device=pair.device).update(pair).scatter for pair in both]
+    cka = [float(linear_cka(scatter, [width, width])[0, 1]) for scatter in scatters]
     centred = [rows - rows.mean(dim=0) for rows in (before, after)]
     found = {
         name: functional.cosine_similarity(*pair, dim=-1).double().mean(dim=0)

@@ -110,17 +110,15 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     lacks = [n for n in ("model", "file", "out") if getattr(asked, n) is None]
     if lacks and not example:
         raise BadInput(f"{lacks[0]} is not given; give model, file and out, or none for an example")
-    if asked.label in asked.text:
-        raise BadInput(f"column {asked.label!r} is named for text and label; name another for one")
     out = target(asked.out) if asked.out else folder / "smaller"
     classes = ("negative", "positive") if example else classes_of(asked.model)
     file = write_example(folder) if example else asked.file
     own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
     words = classes is None
     task = labelled.plain(file, asked.seed) if words else labelled.task(file, classes, **own)
-    changed = {n: getattr(chosen, n) for n in ("epochs", "batch", "learning_rate")}
-    changed = {name: value for name, value in changed.items() if name in chosen.given}
+    changed = {"epochs", "batch", "learning_rate"} & set(chosen.given)
     usual = replace(EXAMPLE_RECIPE, learning_rate=RELEASED.learning_rate) if example else RELEASED
+    changed = {name: getattr(chosen, name) for name in changed}
     recipe = replace(usual, max_length=asked.max_length, **changed)
     model = str(folder / "model") if example else asked.model
     about = asked.tolerance, chosen.strategies, recipe, asked.seed, example
@@ -154,21 +152,16 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     made, kind = (config.architectures or ["no head"])[0], config.problem_type
     words = made in encoders.CAUSAL | encoders.MASKED
     names = [] if words else [config.id2label.get(number) for number in range(config.num_labels)]
+    headless, shared = not words and not made.endswith(HEAD), encoders.family(config).shared
+    numbers = kind == "regression" and len(names) > 1
+    unnamed, last = len(set(names) - {None}) < len(names), len(names) - 1
     faults = {
-        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": (
-            not words and not made.endswith(HEAD)
-        ),
-        "shares one block among all layers, so dropping blocks does not make it smaller": (
-            encoders.family(config).shared
-        ),
+        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": headless,
+        "shares one block among all layers, so dropping blocks does not make it smaller": shared,
         "has one block, and one must stay": encoders.blocks(model) < 2,
         "gives several labels to one text; one is supported": kind == "multi_label_classification",
-        "gives several numbers; one, or classes, are supported": (
-            kind == "regression" and len(names) > 1
-        ),
-        f"does not name its classes 0 to {len(names) - 1} each by another name": (
-            len(set(names) - {None}) < len(names)
-        ),
+        "gives several numbers; one, or classes, are supported": numbers,
+        f"does not name its classes 0 to {last} each by another name": unnamed,
     }
     for fault, there in faults.items():
         if there:

@@ -112,7 +112,6 @@ def fit_probes(
     classes: Sequence | None = None,
     dev: tuple[Tensor, Sequence] | None = None,
     metric: str | None = None,
-    order: int = 0,
 ) -> Probes:
     r"""Train one probe per set of columns and seed, all together :cite:p:`dalvi2020analyzing`.
 
@@ -139,8 +138,6 @@ def fit_probes(
         Labels in the order of the outputs; default those of ``labels``, sorted.
     dev
         Rows and labels on which the best epoch is chosen, by ``metric``, where the protocol does.
-    order
-        Draws the batches; the same for all probes.
 
     Returns
     -------
@@ -162,7 +159,7 @@ def fit_probes(
         protocol = PROTOCOLS[protocol]
     sets = _checked(rows, labels, columns)
     classes = _classes(labels, classes)
-    where = layout(rows.shape[1], sets, len(seeds), len(classes) or 1).to(rows.device)
+    where = layout(rows.shape[1], sets, len(seeds), len(classes) or 1, rows.device)
     prepared = _picked(rows, where.columns).float()
     scaling = _scaling(prepared, protocol)
     judge = None
@@ -172,7 +169,7 @@ def fit_probes(
     numbers = torch.from_numpy(_numbered(labels, classes)).to(rows.device)
     target = one_hot(numbers, len(classes)).T.float() if classes else numbers[None]
     flat, table = first_weights(where, sets, seeds), Table(prepared, target, *scaling)
-    flat, epoch = train(table, where, flat.to(rows.device), protocol, judge=judge, order=order)
+    flat, epoch = train(table, where, flat.to(rows.device), protocol, judge=judge)
     whole = [rows.new_full((rows.shape[1],), fill, dtype=torch.float32) for fill in (0, 1)]
     whole[0][where.columns], whole[1][where.columns] = scaling
     return Probes(*unpacked(where, flat, rows.shape[1]), *whole, classes, epoch)

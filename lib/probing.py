@@ -54,7 +54,6 @@ def fit(
         classes=data.task.labels or None,
         dev=(data.rows["dev"], labels["dev"]),
         metric=metric,
-        order=DRAWN,
     )
     return probes, {p: probes.score(data.rows[p], labels[p], metric=metric) for p in JUDGED}
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -61,17 +62,6 @@ def number(place: str, raw, low: float, high: float) -> float:
         valid = "a finite number" if math.isinf(high) else f"a number from {low:g} to {high:g}"
         raise BadInput(f"{place}: label {raw!r} is not {valid}")
     return value
-
-
-def item(texts, label, told: Counter):
-    """Text or pair with its label; None, counted, where there is nothing to learn from."""
-    if label is None:
-        told["rows without a label"] += 1
-    elif not all(map(visible, texts)):
-        told["rows with an empty sentence"] += 1
-    else:
-        return (texts[0] if len(texts) == 1 else tuple(texts)), label
-    return None
 
 
 def picked(rows: list, wanted: Sequence, told: Counter, *, short_rows=False) -> list[tuple]:
@@ -127,15 +117,28 @@ def table(path, told: Counter, *, texts, label, names=None, short_rows=False) ->
     -------
     list of (sentence or (sentence, sentence), label)
     """
-    rows, items = [(place, line.split("\t")) for place, line in lines(path)], []
+    rows = [(place, line.split("\t")) for place, line in lines(path)]
     rows = rows[:-1] if rows[1:] and rows[-1][1] == [""] else rows
     if not rows:
         raise BadInput(f"{path}: is empty")
-    for place, (*words, raw) in picked(rows, [*texts, label], told, short_rows=short_rows):
+    found = picked(rows, [*texts, label], told, short_rows=short_rows)
+    return _labelled(found, names, told)
+
+
+def _labelled(rows, names, told: Counter) -> list[tuple]:
+    """Text or pair with its label, of the rows that have both."""
+    found = []
+    for place, (*texts, raw) in rows:
         if names:
             one_of(f"{place}: label", raw, names)
-        items.append(item(words, names[raw] if names else number(place, raw, 0, 5), told))
-    return [found for found in items if found]
+        label = names[raw] if names else number(place, raw, 0, 5)
+        if label is None:
+            told["rows without a label"] += 1
+        elif not all(map(visible, texts)):
+            told["rows with an empty sentence"] += 1
+        else:
+            found.append((texts[0] if len(texts) == 1 else tuple(texts), label))
+    return found
 
 
 def columns(
@@ -166,33 +169,29 @@ def columns(
     -------
     list of (words, tags), as long as each other
     """
-    sentences, count = [[]], 0
-    for place, line in lines(path):
-        if not line.strip(" "):
-            sentences.append([])
-            count = 0
-            continue
-        if line.startswith(tuple(comments) or "\n"):
-            told["comment lines"] += 1
-            continue
-        fields = line.split(separator)
-        if len(fields) != width:
-            raise BadInput(f"{place}: has {len(fields)} columns; {width} are needed")
-        if numbered and (extra := _no_word(fields[0])):
-            told[extra] += 1
-            continue
-        count += 1
-        if numbered and fields[0] != str(count):
-            raise BadInput(f"{place}: word {fields[0]} of its sentence; {count} was due here")
-        pair = fields[word], fields[tag]
-        if not visible(pair[0]) or pair[1].strip() in {"", "_"}:
-            raise BadInput(f"{place}: word {pair[0]!r} with tag {pair[1]!r}; both are needed")
-        sentences[-1] += UNITS[units](*pair, told) if units else [pair]
-    return [tuple(map(list, zip(*pairs, strict=True))) for pairs in sentences if pairs]
-
-
-def _no_word(place: str) -> str:
-    return "multi-word ranges" if "-" in place else "empty nodes" if "." in place else ""
+    sentences = []
+    for blank, group in groupby(lines(path), key=lambda row: not row[1].strip(" ")):
+        pairs, count = [], 0
+        for place, line in () if blank else group:
+            fields = line.split(separator)
+            if line.startswith(tuple(comments) or "\n"):
+                told["comment lines"] += 1
+                continue
+            if len(fields) != width:
+                raise BadInput(f"{place}: has {len(fields)} columns; {width} are needed")
+            if numbered and (extra := re.search(r"[-.]", fields[0])):
+                told["multi-word ranges" if extra[0] == "-" else "empty nodes"] += 1
+                continue
+            count += 1
+            if numbered and fields[0] != str(count):
+                raise BadInput(f"{place}: word {fields[0]} of its sentence; {count} was due here")
+            pair = fields[word], fields[tag]
+            if not visible(pair[0]) or pair[1].strip() in {"", "_"}:
+                raise BadInput(f"{place}: word {pair[0]!r} with tag {pair[1]!r}; both are needed")
+            pairs += UNITS[units](*pair, told) if units else [pair]
+        if pairs:
+            sentences.append(tuple(map(list, zip(*pairs, strict=True))))
+    return sentences
 
 
 def repeat_tag(word: str, tag: str, told: Counter) -> list[tuple[str, str]]:
@@ -272,6 +271,7 @@ def hub_parts(info, told: Counter) -> list[list[tuple]]:
         Takes the counts of what is left out.
     """
     data, found = hub(info.name), []
+    names = dict(enumerate(info.labels)) | {-1: None} if info.labels else None
     for part in ("train", "validation_matched" if info.name == "mnli" else "validation"):
         place, columns = f"{HUB} {part}", (*info.hub, "label")
         for column in columns:
@@ -280,19 +280,9 @@ def hub_parts(info, told: Counter) -> list[list[tuple]]:
         if known != info.labels:
             raise BadInput(f"{place}: classes are {known}; expected {info.labels}")
         rows = zip(*(data[part][column] for column in columns), strict=True)
-        items = (
-            _hub_item(f"{place} row {i}", row, info.labels, told) for i, row in enumerate(rows)
-        )
-        found.append([kept for kept in items if kept])
+        numbered = ((f"{place} row {i}", row) for i, row in enumerate(rows))
+        found.append(_labelled(numbered, names, told))
     return found
-
-
-def _hub_item(place: str, row: tuple, labels: tuple[str, ...], told: Counter):
-    *words, raw = row
-    if raw == -1:
-        return item(words, None, told)
-    value = number(place, raw, 0, len(labels) - 1 if labels else 5)
-    return item(words, labels[int(value)] if labels else value, told)
 
 
 def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[list, list, list]:

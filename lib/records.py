@@ -271,8 +271,10 @@ def rounded(value):
 
 def provenance(settings: Settings, cell: dict) -> dict:
     """Source of the text, device, versions and commit."""
+    tasks = [value for name, value in cell.items() if "task" in name]
+    fetched = tasks and all(t in corpora.TASKS and corpora.TASKS[t].own == "archive" for t in tasks)
     return {
-        "source": SOURCES.get(settings.data, "data root"),
+        "source": SOURCES.get("embedded" if fetched else settings.data, "data root"),
         "versions": versions(),
         "device": device_name(encoders.default_device()),
         "commit": commit(),

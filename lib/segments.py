@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Parts = tuple[list[Tensor], Tensor]  # views of a flat vector: see Layout.parts
 Lines = list[tuple[Tensor, slice]]  # views of it by probe: see Layout.lines
 SMALLEST = torch.finfo(torch.float32).tiny
+ORDER = 0  # draws the batches, the same for all probes
 SPARE = 1 << 14  # weights that may stay 0 so that columns of unlike sets share a product
 
 
@@ -53,11 +54,6 @@ class Layout:
     probes: int
     outputs: int
 
-    def to(self, device) -> Layout:
-        """The same on another device."""
-        moved = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
-
     @property
     def weights(self) -> int:
         """Numbers of the flat vector that are weights; bias follows, one for each output."""
@@ -77,7 +73,9 @@ class Layout:
         return list(zip([*shaped, parts[1]], [*spans, slice(self.probes)], strict=True))
 
 
-def layout(width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int) -> Layout:
+def layout(
+    width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int, device="cpu"
+) -> Layout:
     """Group the columns by the sets that hold them; probe ``set * seeds + seed``."""
     member = np.zeros((len(sets), width), dtype=bool)
     for row, columns in enumerate(sets):
@@ -93,11 +91,10 @@ def layout(width: int, sets: Sequence[np.ndarray], seeds: int, outputs: int) -> 
             segments.append(Segment(span, probes, places, (places.stop - places.start, len(group))))
             free.append(np.repeat(held[run], seeds * outputs, axis=0).ravel())
         begin = span.stop
-    free = torch.from_numpy(np.concatenate(free))
-    columns = torch.from_numpy(used[np.concatenate(groups)])
-    return Layout(
-        columns, segments, None if free.all() else free.float(), len(sets) * seeds, outputs
-    )
+    free = torch.from_numpy(np.concatenate(free)).to(device)
+    columns = torch.from_numpy(used[np.concatenate(groups)]).to(device)
+    free = None if free.all() else free.float()
+    return Layout(columns, segments, free, len(sets) * seeds, outputs)
 
 
 def _groups(member: np.ndarray, copies: int) -> list[np.ndarray]:
@@ -192,8 +189,8 @@ class Table:
     centre: Tensor
     scale: Tensor
 
-    def batches(self, protocol: Protocol, order: int, epoch: int) -> Iterator:
-        """Batches of an epoch, prepared: consecutive rows, or rows in a drawn order.
+    def batches(self, protocol: Protocol, epoch: int) -> Iterator:
+        """Batches of an epoch, prepared: consecutive rows, or rows in an order of its own.
 
         A batch is overwritten by the next one: it stays in the processor's cache.
         """
@@ -203,7 +200,7 @@ class Table:
             return
         drawn = np.arange(count)
         if protocol.shuffle:
-            drawn = np.random.default_rng([order, epoch]).permutation(count)
+            drawn = np.random.default_rng([ORDER, epoch]).permutation(count)
         room = self.rows.new_empty(min(size, count), self.rows.shape[1])
         for part in torch.from_numpy(drawn).to(self.rows.device).split(size):
             batch = torch.index_select(self.rows, 0, part, out=room[: len(part)])
@@ -251,7 +248,6 @@ def train(
     protocol: Protocol,
     *,
     judge: Callable[[Parts], np.ndarray] | None,
-    order: int,
 ) -> tuple[Tensor, np.ndarray]:
     """Adam over all weights at once.
 
@@ -262,8 +258,6 @@ def train(
     judge
         Gives the score of every probe (P,) from the views of its weights; the epoch that scores
         best is kept, else the last.
-    order
-        Draws the batches.
 
     Returns
     -------
@@ -280,7 +274,7 @@ def train(
     best, kept = np.full(where.probes, -np.inf), flat.clone() if judge else flat
     epochs = np.full(where.probes, protocol.epochs)
     for epoch in range(protocol.epochs):
-        for batch, wanted in table.batches(protocol, order, epoch):
+        for batch, wanted in table.batches(protocol, epoch):
             above = _above(forward(batch, where, parts), wanted)
             backward(batch, where, above, grads)
             if where.free is not None:

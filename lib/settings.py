@@ -121,6 +121,8 @@ class Settings(BaseModel):
     precision: Literal["best", "float32", "bfloat16"] = "best"  # of the products of fine-tuning
     student_text: Task = "wikitext2"  # text that a distilled student learns from
     student_epochs: Annotated[int, Field(ge=1, le=100)] = 3
+    student_losses: _some(Literal["last", "hidden"]) = ("last",)  # of lib.distil.LOSSES, added up
+    student_rate: Annotated[float, Field(ge=1e-8, le=1)] = 1e-3  # learning rate of the student
     timed_examples: Rows = 512  # sentences or pairs of one timed pass
     repeats: Annotated[int, Field(ge=1, le=1000)] = 5  # rounds in which every depth is timed once
     use_records: bool = True  # False computes again what is recorded

@@ -94,11 +94,16 @@ def pm(values: Sequence[float], digits: int = 1) -> str:
 def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
     """A table as the book shows it: caption, headers with a scope, one mark for what is missing.
 
-    Passed and failed tests and verdicts are marked; a table without rows says so in a sentence.
+    Passed and failed tests and verdicts are marked, and come first, where a phone shows them. A
+    single model is named in the caption. A table without rows says so in a sentence.
     """
     if frame.empty:
         return HTML(f"<p>No run for this table yet: {caption or 'no rows'}</p>")
-    shown = frame.rename_axis(columns=None)
+    models = frame.index.unique("model") if "model" in frame.index.names[:-1] else ()
+    if len(models) == 1:
+        frame, caption = frame.droplevel("model"), f"{caption} Model: {models[0]}.".strip()
+    judged = [name for name in frame if frame[name].isin(["passes", "fails"]).any()]
+    shown = frame[judged + [name for name in frame if name not in judged]].rename_axis(columns=None)
     look = {"na_rep": MISSING, "border": 0, "index_names": False}
     head, body = shown.to_html(float_format=f"{{:.{digits}f}}".format, **look).split("<tbody>")
     for name in frame.index.names:  # in the row of the other headers

@@ -108,8 +108,6 @@ READERS = {
     "columns": readers.columns,
     "paragraphs": readers.paragraphs,
     "polarity": archive.polarity,
-    "domain": archive.domain,
-    "valence": archive.valence,
     "sentences": archive.sentences,
 }
 SPLITS = {"glue": _glue_split, "tail": _tail_split, "half": _half_split, "given": _given_split}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import seaborn as sns
 
-from lib import comparison, records, style
+from lib import comparison, encoders, records, style
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -19,8 +19,8 @@ def cells(page: str, tag: str) -> list[str]:
 
 def run(page: str, *tags: str, **planted) -> dict:
     """The namespace after the tagged cells of a page have run over what was planted."""
-    known = {"pd": pd, "sns": sns, "style": style, "records": records, "comparison": comparison}
-    namespace = known | planted
+    library = {each.__name__.split(".")[1]: each for each in (comparison, encoders, records, style)}
+    namespace = {"pd": pd, "sns": sns} | library | planted
     for tag in tags:
         for source in cells(page, tag):
             exec(compile(source, f"{page}: {tag}", "exec"), namespace)  # noqa: S102

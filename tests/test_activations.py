@@ -329,3 +329,16 @@ def test_gpu_agrees_with_cpu(family_folders):
             want = activations.extract(cpu, tokenizer, sentences, level=level).rows
             got = activations.extract(gpu, tokenizer, sentences, level=level).rows
             torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_a_batch_is_padded_as_the_tokenizer_pads(family_model, padding_side):
+    """Heads find the last real token by the side."""
+    model, tokenizer = family_model
+    tokenizer.padding_side = padding_side
+    texts = ["the old dog saw a small boat near harbour", "a small boat", "dog"]
+    encoded = batches.encode(model, tokenizer, texts, level="sentence")
+    (batch,) = batches.batches(encoded, model, tokenizer, batch_tokens=1000)
+    wanted = tokenizer(texts, padding=True, return_tensors="pt")
+    for name in ("input_ids", "attention_mask"):
+        torch.testing.assert_close(batch.inputs[name], wanted[name])

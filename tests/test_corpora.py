@@ -346,7 +346,7 @@ def recorded():
     lines = {}
     for file in RECORDS.rglob("*.provenance.jsonl"):
         for line in map(json.loads, file.read_text().splitlines()):
-            if "task" in line and line["source"].startswith("data root"):
+            if "task" in line and line["source"].startswith(("data root", "this environment")):
                 lines.setdefault(line["task"], set()).add(line["text"])
     return lines
 
@@ -694,6 +694,19 @@ def test_the_human_ceiling_is_what_one_rater_says_of_the_others(monkeypatch, tmp
     install(monkeypatch, tmp_path, **agreed)
     sentences = [text for text, _ in corpora.load("valence").train]
     assert abs(archive.human_ceiling(sentences)["pearson"]) < 0.15
+
+
+def test_the_page_of_tasks_counts_what_the_archive_holds(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(Path(corpora.__file__).parents[1] / "book" / "_ext")
+    generated = pytest.importorskip("generated")
+    install(monkeypatch, tmp_path)
+    header, _, *rows = [line.split("|")[1:-1] for line in generated.rated().splitlines()]
+    told = {row[0].strip(" `"): [cell.strip() for cell in row[1:]] for row in rows}
+    assert told["polarity"] == ["16 / 2 / 2", "negative 10, positive 10", "0", "–"]
+    assert told["domain"][1] == "movie 30, editorial 30, product 30, tweet 30"
+    assert told["valence"][3].startswith("pearson 0.9") and header[4].strip() == "Human ceiling"
+    archive.place().unlink()
+    assert "python -m lib.archive" in generated.rated()
 
 
 needs_archive = pytest.mark.skipif(

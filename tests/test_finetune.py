@@ -366,7 +366,7 @@ def test_a_run_from_the_tuned_model_starts_where_tuning_ended(family_folders, ta
 def test_blocks_of_a_later_stage_are_those_of_the_whole_model(family_folders, task):
     still, folder = dataclasses.replace(FAST, learning_rate=1e-12), family_folders["bert"]
     n = encoders.blocks(folder)
-    stages = [(list(range(1, n)), still), ([n - 1], still)]  # the first, then all but the last
+    stages = [(range(1, n), still), ([n - 1], still)]  # the first, then all but the last
     model, _, _ = finetune.tuned(folder, task, *stages, device="cpu")
     whole, _ = finetune.begin(folder, task, keep=[n - 1], device="cpu")
     assert torch.allclose(weights(whole), weights(model), atol=1e-6)

@@ -271,7 +271,10 @@ WRONG_WISHES = {
     "numbers for text": ({"text": [1, 2]}, f"text 1 {TEXT}"),
     "cut list": ({"text": "[a, b"}, "text '.a, b' is not valid: it is not a list such as"),
     "three texts": ({"text": "[a, b, c]"}, "it should name one column, or two as"),
-    "same column": ({"text": "label"}, "column 'label' is named for text and label"),
+    "same column": (
+        {"text": "label"},
+        "columns of text and label are label, label; each",
+    ),
     "metric": ({"metric": 3}, f"metric 3 {TEXT}"),
     "tolerance": ({"tolerance": -1}, "tolerance -1 is not valid: .*greater than or equal to 0"),
     "length": ({"max_length": 2}, "max_length 2 is not valid: .*greater than or equal to 4"),

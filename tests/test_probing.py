@@ -227,6 +227,18 @@ def test_sentences_are_read_by_a_model_tuned_once_on_the_parts_of_the_protocol(
     assert len(list((results / ".checkpoints").glob("*.safetensors"))) == 3
 
 
+def test_tasks_of_the_same_text_have_tuned_weights_of_their_own():
+    chosen = [getattr(asked(), name) for name in ("data", *READS)]
+    files = {
+        task_rows._tuned_file(
+            task_rows.Reading("model", task, "trained", "files", "one text", *chosen),
+            finetune.RELEASED, torch.device("cpu"),
+        )
+        for task in ("polarity", "domain", "valence")
+    }  # fmt: skip
+    assert len(files) == 3
+
+
 def test_the_weights_that_were_used_longest_ago_are_forgotten(tmp_path, monkeypatch):
     monkeypatch.setattr(task_rows, "KEPT", 2)
     for age, name in enumerate(("new", "older", "oldest")):

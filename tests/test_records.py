@@ -65,6 +65,20 @@ def test_nothing_is_computed_where_it_must_not_be():
     assert records.coverage(table) == "1 of 3 runs are finished."
 
 
+def test_grids_of_several_experiments_are_one_table():
+    second = settings.of("other_trial", {}, on=ON)
+    parts = (chosen(), GRID, squares()), (second, GRID[:1], squares())
+    table = records.joined(*parts)
+    assert table["experiment"].tolist() == ["trial"] * 3 + ["other_trial"]
+    assert records.coverage(table) == "4 of 4 runs are finished." and len(table.attrs["made"]) == 4
+    silent = settings.of("empty", {"compute": False}, on=ON)
+    some = records.joined((silent, GRID, squares()), (second, [], squares()), parts[0])
+    assert set(some["experiment"]) == {"trial"}
+    assert records.coverage(some) == "3 of 6 runs are finished."
+    with pytest.raises(BadInput, match="no run of 'empty' has a record"):
+        records.joined((silent, GRID, squares()))
+
+
 def test_other_settings_are_other_records_and_unnamed_ones_are_not():
     seen = []
     records.fill(chosen(), GRID, squares(seen))

@@ -301,3 +301,11 @@ def test_gpu_agrees_with_cpu():
     torch.testing.assert_close(
         linear_cka(gpu.scatter, [100] * 3).cpu(), linear_cka(cpu.scatter, [100] * 3)
     )
+
+
+def test_a_column_that_varies_by_rounding_alone_is_constant():
+    """A millionth of its mean is the limit, wherever the mean lies."""
+    noise = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean = torch.tensor([1e4, 1e4, 0.0], dtype=torch.float64)
+    spread = torch.tensor([1e-5, 10.0, 1e-9], dtype=torch.float64)
+    assert Moments(3).update(mean + spread * noise).constant.tolist() == [True, False, False]

@@ -56,12 +56,20 @@ def test_a_table_has_a_caption_scopes_and_one_mark_for_what_is_missing():
 
 
 def test_a_table_has_one_row_of_headers_and_marks_what_passes():
-    index = pd.MultiIndex.from_tuples([("m", "x"), ("m", "y")], names=["model", "task"])
+    index = pd.MultiIndex.from_tuples([("m", "x"), ("n", "y")], names=["model", "task"])
     frame = pd.DataFrame({"A1": ["passes", "12.0 (fails)"], "which": "passes on one"}, index)
     head, body = style.table(frame).data.split("<tbody>")
     assert head.count("<tr") == 1
     assert re.findall(r"<th [^>]*>([^<]*)<", head) == ["model", "task", "A1", "which"]
     assert body.count('class="verdict passes"') == body.count('class="verdict fails"') == 1
+
+
+def test_a_single_model_is_named_once_and_a_test_comes_first():
+    index = pd.MultiIndex.from_tuples([("m", "x"), ("m", "y")], names=["model", "task"])
+    frame = pd.DataFrame({"score": [1.0, 2.0], "A1": ["passes", "fails"]}, index)
+    html = style.table(frame, "Scores.").data
+    assert re.findall(r"<th [^>]*>([^<]*)<", html)[:3] == ["task", "A1", "score"]
+    assert "<caption>Scores. Model: m.</caption>" in html
 
 
 def test_a_table_without_rows_is_a_sentence():
