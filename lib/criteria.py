@@ -30,9 +30,15 @@ def _last(hidden: Tensor, batch: Batch) -> Tensor:
     return hidden[_each(hidden), -1 - _real(batch).flip(1).int().argmax(1)]
 
 
+def _mean(hidden: Tensor, batch: Batch) -> Tensor:
+    real = _real(batch)[:, :, None]
+    return (hidden * real).sum(1) / real.sum(1)
+
+
 TOKENS = {  # which vectors (n, H) of hidden states (B, T, H) are compared
     "rows": lambda hidden, batch: hidden.flatten(0, 1)[batch.last],  # words; of a sentence [CLS]
     "last": _last,
+    "mean": _mean,
     "all": lambda hidden, batch: hidden[_real(batch)],
 }
 
@@ -122,7 +128,7 @@ def measure(
         From :func:`lib.encoders.load` and :func:`lib.batches.encode`.
     tokens
         Keys of :data:`TOKENS`: ``rows`` (words, or of a sentence the token that stands for it),
-        ``last`` (of a sequence), ``all``.
+        ``last``, ``mean`` (of a sequence), ``all``.
     cka
         Also measure the linear CKA of each block's input and output over all tokens.
     batch_tokens, progress

@@ -169,6 +169,7 @@ def picked(token, hidden, last):
     return {
         "rows": hidden[last],
         "last": hidden[-1:],
+        "mean": hidden.mean(0, keepdim=True),
         "all": hidden,
     }[token]
 
