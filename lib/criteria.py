@@ -26,10 +26,6 @@ def _each(hidden: Tensor) -> Tensor:
     return torch.arange(len(hidden), device=hidden.device)
 
 
-def _first(hidden: Tensor, batch: Batch) -> Tensor:
-    return hidden[_each(hidden), _real(batch).int().argmax(1)]
-
-
 def _last(hidden: Tensor, batch: Batch) -> Tensor:
     return hidden[_each(hidden), -1 - _real(batch).flip(1).int().argmax(1)]
 
@@ -41,7 +37,6 @@ def _mean(hidden: Tensor, batch: Batch) -> Tensor:
 
 TOKENS = {  # which vectors (n, H) of hidden states (B, T, H) are compared
     "rows": lambda hidden, batch: hidden.flatten(0, 1)[batch.last],  # words; of a sentence [CLS]
-    "first": _first,
     "last": _last,
     "mean": _mean,
     "all": lambda hidden, batch: hidden[_real(batch)],
@@ -133,7 +128,7 @@ def measure(
         From :func:`lib.encoders.load` and :func:`lib.batches.encode`.
     tokens
         Keys of :data:`TOKENS`: ``rows`` (words, or of a sentence the token that stands for it),
-        ``first``, ``last``, ``mean`` (the mean vector of a sequence), ``all``.
+        ``last``, ``mean`` (of a sequence), ``all``.
     cka
         Also measure the linear CKA of each block's input and output over all tokens.
     batch_tokens, progress
@@ -170,34 +165,27 @@ def measure(
     return found
 
 
-def block_similarity(
-    model, tokenizer, encoded: batches.Encoded, *, token="rows", centred=False, **options
-) -> Tensor:
+def block_similarity(model, tokenizer, encoded: batches.Encoded, **options) -> Tensor:
     """Mean cosine between what enters each block and what leaves it; near 1, it changes little.
 
     Parameters
     ----------
     model, tokenizer, encoded, options
-        As for :func:`measure`.
-    token
-        Key of :data:`TOKENS`. On sentences, ``rows`` gives the contribution of
-        :cite:t:`sajjad2022effect` ([CLS]); ``all`` one less the block
-        influence of :cite:t:`shortgpt`.
-    centred
-        Without the mean of each layer, see :class:`Likeness`.
+        As for :func:`measure`. On sentences this is the contribution of
+        :cite:t:`sajjad2022effect` ([CLS]); over all tokens, ``all`` of :func:`measure`, it is one
+        less the block influence of :cite:t:`shortgpt`.
 
     Returns
     -------
     Tensor of shape (n_blocks,)
     """
-    found = measure(model, tokenizer, encoded, (token,), **options)[token]
-    return (found.centred if centred else found.cosine).diagonal(1)
+    return measure(model, tokenizer, encoded, **options)["rows"].cosine.diagonal(1)
 
 
 NEEDS = {  # of the strategies that measure: by which tokens, and what of their likeness
     "contribution": ("rows", lambda found: found.cosine.diagonal(1)),
     "influence": ("all", lambda found: found.cosine.diagonal(1)),
-    "angular": ("last", lambda found: found.angle),
+    "angular": ("last", lambda found: found.angle),  # over any run of blocks
 }
 
 
@@ -207,19 +195,6 @@ def needed(model, tokenizer, encoded: batches.Encoded, strategies, **options) ->
     kinds = {kind for kind, _ in asked.values()}
     found = measure(model, tokenizer, encoded, kinds, **options) if asked else {}
     return {name: read(found[kind]).tolist() for name, (kind, read) in asked.items()}
-
-
-def angular_distance(
-    model, tokenizer, encoded: batches.Encoded, n: int, *, token="last", **options
-) -> Tensor:
-    """Mean angular distance between the input and the output of each run of ``n`` blocks.
-
-    Returns
-    -------
-    Tensor of shape (n_blocks - n + 1,)
-        0 to 1, by the first block of the run; :cite:t:`gromov` take the last token.
-    """
-    return measure(model, tokenizer, encoded, (token,), **options)[token].angle.diagonal(n)
 
 
 def criteria(model, tokenizer, encoded: batches.Encoded, **options) -> pd.DataFrame:

@@ -46,7 +46,7 @@ from lib.structure import (
 
 __all__ = [  # what is asked of a model's files and structure is asked here too
     "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half", "causal",
-    "default_device", "describe", "digest", "family", "find", "load", "local", "max_tokens",
+    "default_device", "digest", "family", "find", "load", "local", "max_tokens",
     "n_blocks", "n_parameters", "predicts", "quiet", "read_config", "read_tokenizer", "refusal",
     "saved_head", "stored_bytes", "summary", "title", "weights_digest",
 ]  # fmt: skip
@@ -251,19 +251,3 @@ def _random_twin(kind, config, seed: int):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return kind.from_config(config, dtype=torch.float32)
-
-
-def describe() -> list[dict[str, str]]:
-    """Rows of the book's table of models, straight from :data:`MODELS`."""
-    return [
-        {
-            "Name": f"`{name}`",
-            "Model": model.title,
-            "Hub id": f"`{model.hub}`" if model.hub else "in this repository",
-            "Architecture": model.family,
-            "Blocks": str(model.blocks),
-            "Trained on": model.note,
-            "Licence": model.licence,
-        }
-        for name, model in MODELS.items()
-    ]

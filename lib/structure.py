@@ -21,7 +21,7 @@ CAUSAL = set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
 
 def family(model_or_config) -> Family:
-    """Entry of :data:`FAMILIES` for a model or config; the default where structure says all."""
+    """What :data:`~lib.model_table.FAMILIES` has for a model or config; else the default."""
     config = getattr(model_or_config, "config", model_or_config)
     return FAMILIES.get(config.model_type, Family())
 
@@ -72,7 +72,7 @@ def predicts(config) -> str | None:
 
 
 def saved_head(config) -> str | tuple | None:
-    """The head that a checkpoint was saved with, as :func:`load` takes it; None for all others."""
+    """The head a checkpoint was saved with, as :func:`lib.encoders.load` takes it, or None."""
     if predicts(config):
         return "lm"
     if (config.architectures or [""])[0].endswith(CLASSIFIER):

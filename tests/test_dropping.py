@@ -168,7 +168,6 @@ def reference(model, tokenizer, sentences):
 def picked(token, hidden, last):
     return {
         "rows": hidden[last],
-        "first": hidden[:1],
         "last": hidden[-1:],
         "mean": hidden.mean(0, keepdim=True),
         "all": hidden,
@@ -190,16 +189,13 @@ def test_likeness_is_that_of_sentences_read_alone(family_model, token, side):
     length[length < 1e-5] = torch.nan  # the first token, before any block
     encoded = batches.encode(model, tokenizer, sentences, level="word")
     for size in (8, 4096):
-        options = {"token": token, "batch_tokens": size}
-        found = dropping.block_similarity(model, tokenizer, encoded, **options)
-        torch.testing.assert_close(found, cosine.mean(0).diagonal(1), atol=1e-6, rtol=0)
-        found = dropping.block_similarity(model, tokenizer, encoded, centred=True, **options)
-        wanted = (product / torch.outer(length, length)).diagonal(1)
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0, equal_nan=True)
-        for n in (1, 2, 3):
-            found = criteria.angular_distance(model, tokenizer, encoded, n, **options)
-            wanted = (cosine.clamp(-1, 1).arccos() / torch.pi).mean(0).diagonal(n)
-            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+        found = criteria.measure(model, tokenizer, encoded, (token,), batch_tokens=size)[token]
+        torch.testing.assert_close(found.cosine, cosine.mean(0), atol=1e-6, rtol=0)
+        wanted = product / torch.outer(length, length)
+        torch.testing.assert_close(found.centred, wanted, atol=1e-5, rtol=0, equal_nan=True)
+        wanted = (cosine.clamp(-1, 1).arccos() / torch.pi).mean(0)
+        off = ~torch.eye(len(wanted), dtype=bool)  # acos of one is not exact
+        torch.testing.assert_close(found.angle[off], wanted[off], atol=1e-4, rtol=0)
 
 
 def test_all_criteria_come_from_one_pass(family_model, monkeypatch):
@@ -210,11 +206,8 @@ def test_all_criteria_come_from_one_pass(family_model, monkeypatch):
     monkeypatch.setattr(activations, "states", lambda *a: passes.append(1) or states(*a))
     found = criteria.criteria(model, tokenizer, encoded, batch_tokens=4096)
     assert len(passes) == 1 and len(found) == 3
-    options = {"batch_tokens": 8}
-    assert np.allclose(
-        1 - found["influence"],
-        dropping.block_similarity(model, tokenizer, encoded, token="all", **options),
-    )
+    alone = criteria.measure(model, tokenizer, encoded, ("all",), batch_tokens=8)["all"]
+    assert np.allclose(1 - found["influence"], alone.cosine.diagonal(1))
     rows = torch.cat([hidden for hidden, _ in reference(model, tokenizer, sentences)])
     for block, value in found["cka"].items():
         pair = rows[:, block : block + 2] - rows[:, block : block + 2].mean(0)
@@ -231,8 +224,8 @@ def test_each_strategy_gets_what_it_goes_by(family_model):
     assert set(found) == set(strategies.MEASURED)
     for name in dropping.STRATEGIES:
         assert len(dropping.blocks_to_keep(name, 3, 1, similarity=found.get(name))) == 2
-    wanted = dropping.block_similarity(model, tokenizer, encoded, token="all").tolist()
-    assert found["influence"] == pytest.approx(wanted)
+    wanted = criteria.measure(model, tokenizer, encoded, ("all",))["all"].cosine.diagonal(1)
+    assert found["influence"] == pytest.approx(wanted.tolist())
     assert criteria.needed(model, tokenizer, None, ["top", "even"]) == {}
 
 

@@ -126,6 +126,24 @@ def modules(folder: Path) -> str:
     return table(rows)
 
 
+def models() -> str:
+    """Every model of the table."""
+    return table(
+        [
+            {
+                "Name": f"`{name}`",
+                "Model": model.title,
+                "Hub id": f"`{model.hub}`" if model.hub else "in this repository",
+                "Architecture": model.family,
+                "Blocks": str(model.blocks),
+                "Trained on": model.note,
+                "Licence": model.licence,
+            }
+            for name, model in encoders.MODELS.items()
+        ]
+    )
+
+
 def frames(results: Path):
     """Name and table of all that pages draw: records, verdicts, benchmark, pretraining curves."""
     for experiment in sorted({path.parent for path in results.glob("*/*.jsonl")}):
@@ -158,7 +176,7 @@ def write(app) -> None:
     texts = {
         "copy": copy(tree.name),
         "costs": costs(tree),
-        "models": table(encoders.describe()),
+        "models": models(),
         "modules": modules(tree / "book/library"),
         "profiles": table(settings.describe()),
         "records": at_hand(results),
