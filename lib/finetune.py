@@ -1,8 +1,8 @@
 """Fine-tuning: a model, some of its blocks, a task, a recipe and a seed give scores.
 
 The papers drop blocks of the *pretrained* model and fine-tune what is left: :func:`run`, which goes
-on from a checkpoint of its own. :func:`tuned` keeps the weights of the whole model, and
-:func:`compare` says what the training did to each layer; students are in :mod:`lib.distil`.
+on from a checkpoint of its own. :func:`tuned` keeps the weights of the whole model; what the
+training did to each layer is said by :mod:`lib.change`, and students are in :mod:`lib.distil`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -20,13 +21,10 @@ from torch.nn import functional
 from lib import activations, batches, comparison, corpora, criteria, dropping, encoders, records
 from lib.errors import BadInput
 from lib.settings import Settings
-from lib.similarity import Moments, linear_cka
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
 
 Stage = tuple[Sequence[int] | None, Recipe]  # the blocks that stay, and how they are trained
-VECTORS = {"head": "rows", "mean": "mean"}  # of a sentence, see vectors, by lib.criteria.TOKENS
 KEPT = 8  # tuned models in the cache; the oldest go
-COMPARED = 2000  # sentences of the training part at most, on which layers are compared
 
 
 def cached(name: str) -> Path:
@@ -191,14 +189,19 @@ def kept(
 
     A strategy that measures (:data:`lib.criteria.NEEDS`) reads the training part for it.
     """
-    n, measured = encoders.blocks(model), None
+    measured = None
     if strategy in criteria.NEEDS:
-        encoder, tokenizer = encoders.load(model)
-        text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
-        encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
-        measured = criteria.needed(encoder, tokenizer, encoded, [strategy])[strategy]
+        measured = _measured(settings, model, strategy, task, seed)
     strategy = "top" if strategy == "whole" else strategy
-    return dropping.blocks_to_keep(strategy, n, k, similarity=measured)
+    return dropping.blocks_to_keep(strategy, encoders.blocks(model), k, similarity=measured)
+
+
+@lru_cache(maxsize=4)  # the same whatever number of blocks goes
+def _measured(settings: Settings, model: str, strategy: str, task: str, seed: int) -> list:
+    encoder, tokenizer = encoders.load(model)
+    text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
+    encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
+    return criteria.needed(encoder, tokenizer, encoded, [strategy])[strategy]
 
 
 def recorded(settings: Settings, model: str, task: str, keep: Sequence[int], seed: int) -> dict:
@@ -300,61 +303,3 @@ def _renumbered(keep: Sequence[int] | None, there: Sequence[int] | None) -> Sequ
     if gone := sorted(set(keep) - set(there)):
         raise BadInput(f"blocks {gone} cannot be kept: an earlier stage dropped them")
     return [list(there).index(block) for block in keep]
-
-
-def compare(base, tuned, tokenizer, task: corpora.Task) -> dict[str, list[float]]:
-    """How alike the sentence vectors of each layer are before and after fine-tuning.
-
-    Returns
-    -------
-    dict
-        :func:`alike` of the vectors that a head reads, and under names that end in ``_mean`` of
-        means over all tokens; on at most :data:`COMPARED` sentences, which are kept in memory.
-        Cost: a pass of each model.
-    """
-    encoded = encode(tuned, tokenizer, task.train[:COMPARED], 128)
-    before, after = (vectors(model, tokenizer, encoded) for model in (base, tuned))
-    suffixes = {"head": "", "mean": "_mean"}
-    pairs = {suffix: alike(before[token], after[token]) for token, suffix in suffixes.items()}
-    return {name + suffix: line for suffix, pair in pairs.items() for name, line in pair.items()}
-
-
-@torch.inference_mode()
-def vectors(model, tokenizer, encoded: batches.Encoded) -> dict[str, Tensor]:
-    """Vectors of sentences in every layer, each (N, L, H) in the order given, from one pass.
-
-    ``head`` is that of the token that a head reads (the first, XLNet's last), and ``mean`` the mean
-    over all tokens, special ones counted and padding not.
-    """
-    shape = len(encoded.owner), activations.n_layers(model), model.config.hidden_size
-    found = {token: torch.empty(shape, device=model.device) for token in VECTORS}
-    size = activations.batch_size(model.device)
-    for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
-        here = activations.to_device(batch, model.device)
-        states = activations.states(model, here)
-        for token, rows in found.items():
-            each = [criteria.TOKENS[VECTORS[token]](layer, here) for layer in states]
-            rows[batch.where] = torch.stack(each, dim=1).float()
-    return found
-
-
-def alike(before: Tensor, after: Tensor) -> dict[str, list[float]]:
-    r"""How alike two tables of vectors (N, L, H) are, layer by layer.
-
-    Returns
-    -------
-    dict
-        Lists (L,): ``cosine``, the mean of :math:`\cos(x_{n,l}, y_{n,l})` over rows; ``centred``,
-        the same once each table's mean is taken off, and ``cka``, their linear CKA: both NaN where
-        all rows are the same.
-    """
-    width, both = before.shape[2], torch.cat([before, after], dim=2).unbind(dim=1)
-    scatters = [Moments(2 * width, device=pair.device).update(pair).scatter for pair in both]
-    cka = [float(linear_cka(scatter, [width, width])[0, 1]) for scatter in scatters]
-    centred = [rows - rows.mean(dim=0) for rows in (before, after)]
-    found = {
-        name: functional.cosine_similarity(*pair, dim=-1).double().mean(dim=0)
-        for name, pair in (("cosine", (before, after)), ("centred", centred))
-    }
-    found["centred"][torch.tensor(cka).isnan().to(before.device)] = float("nan")
-    return {name: line.tolist() for name, line in found.items()} | {"cka": cka}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import BadInput, corpora, encoders, finetune
+from lib import BadInput, change, corpora, dropping, encoders, finetune, settings
 from lib.errors import Diverged
 from lib.training import POOL, RELEASED, Recipe, Training, plan
 
@@ -386,9 +386,27 @@ def test_a_stage_trains_what_an_earlier_one_had_frozen(family_folders, task):
     assert torch.equal(before, held) and not torch.equal(before, moved)
 
 
+def test_every_strategy_of_the_table_names_blocks_and_measures_what_it_goes_by(family_folders):
+    folder = str(family_folders["bert"])
+    chosen = settings.of("dropping", {"models": [folder], "max_examples": 12})
+    n = encoders.blocks(folder)
+    for strategy in dropping.STRATEGIES:
+        kept = finetune.kept(chosen, folder, strategy, 1, task="polarity", seed=0)
+        assert len(kept) == n - 1, strategy
+    model, tokenizer = encoders.load(folder)
+    train = corpora.load("polarity", root=chosen.data, seed=0).first(12).train
+    near = dropping.block_similarity(
+        model, tokenizer, finetune.encode(model, tokenizer, train, 128)
+    )
+    expected = dropping.blocks_to_keep("contribution", n, 1, similarity=near.tolist())
+    assert finetune.kept(chosen, folder, "contribution", 1, task="polarity", seed=0) == expected
+    whole = finetune.kept(chosen, folder, "whole", 0, task="polarity", seed=0)
+    assert whole == list(range(n))
+
+
 def test_comparing_a_model_with_itself_finds_no_change(family_folders, task):
     model, tokenizer = encoders.load(family_folders["bert"], device="cpu")
-    found = finetune.compare(model, copy.deepcopy(model), tokenizer, task)
+    found = change.compare(model, copy.deepcopy(model), tokenizer, task)
     for name, line in found.items():
         np.testing.assert_allclose(line[1:], 1, atol=1e-5, err_msg=name)
     assert np.isnan(found["cka"][0]) and np.isnan(found["centred"][0])  # [CLS] alone never varies
@@ -400,7 +418,7 @@ def test_comparisons_are_those_of_slow_formulas(family_folders, task, family):
     """One sentence at a time, every token; and one neuron that hides a change from the cosine."""
     before, tokenizer = encoders.load(family_folders[family], device="cpu")
     after, _ = encoders.load(family_folders[family], device="cpu", random_seed=1)
-    found = finetune.compare(before, after, tokenizer, task)
+    found = change.compare(before, after, tokenizer, task)
     rows = {}
     with torch.inference_mode():
         for name, model in (("x", before), ("y", after)):
