@@ -19,7 +19,7 @@ from lib import corpora, dropping, encoders, finetune, labelled, settings
 from lib.errors import BadInput
 from lib.finetune import RELEASED, Recipe
 
-HEAD = "ForSequenceClassification"
+HEAD = encoders.CLASSIFIER
 EXAMPLE = "all-minilm-l6-v2", "polarity"  # encoder and sentences of the example
 EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)  # its cuts: the released rate
 SHORT = 12  # words of the example's sentences at most
@@ -150,9 +150,8 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     config = encoders.read_config(folder)
     encoders.read_tokenizer(folder)
     made, kind = (config.architectures or ["no head"])[0], config.problem_type
-    words = made in encoders.CAUSAL | encoders.MASKED
-    names = [] if words else [config.id2label.get(number) for number in range(config.num_labels)]
-    headless, shared = not words and not made.endswith(HEAD), encoders.family(config).shared
+    saved, shared = encoders.saved_head(config), encoders.family(config).shared
+    names, headless = saved if isinstance(saved, tuple) else (), saved is None
     numbers = kind == "regression" and len(names) > 1
     unnamed, last = len(set(names) - {None}) < len(names), len(names) - 1
     faults = {
@@ -166,7 +165,7 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     for fault, there in faults.items():
         if there:
             raise BadInput(f"model {model!r} {fault}")
-    return None if words else tuple(names) if len(names) > 1 else ()
+    return None if saved == "lm" else names if len(names) > 1 else ()
 
 
 # ---- the example, for readers who have no model at hand ---------------------------------------
@@ -190,11 +189,8 @@ def write_example(folder: Path) -> Path:
 def load(request: Request):
     """Model with its head, and tokenizer; the example's model is fine-tuned here and saved."""
     if request.example:
-        labels = request.task.labels
         task = replace(corpora.load(EXAMPLE[1]), train=_short()[:SEEN])
         model, tokenizer = finetune.begin(EXAMPLE[0], task, recipe=EXAMPLE_RECIPE)
-        model.config.id2label = dict(enumerate(labels))
-        model.config.label2id = {name: number for number, name in enumerate(labels)}
         finetune.train(model, tokenizer, task, recipe=EXAMPLE_RECIPE, progress=True)
         dropping.save(model, tokenizer, request.model)
     return encoders.load(request.model, head=request.head)
