@@ -205,12 +205,19 @@ def _measured(settings: Settings, model: str, strategy: str, task: str, seed: in
 
 
 def recorded(settings: Settings, model: str, task: str, keep: Sequence[int], seed: int) -> dict:
-    """:func:`run` by a page's settings; of cells that keep the same blocks only one is computed."""
+    """:func:`run` by a page's settings; of cells that keep the same blocks only one is computed.
+
+    The weights of a whole model are kept in the cache: other pages go on from them.
+    """
     known = records.same(settings, model=model, task=task, seed=seed, keep=list(keep))
     if known:
         return known
     text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
-    return run(model, text, keep=keep, recipe=recipe(settings), seed=seed, progress=True)
+    how = recipe(settings)
+    if len(keep) < encoders.blocks(model):
+        return run(model, text, keep=keep, recipe=how, seed=seed, progress=True)
+    learner, tokenizer, account = tuned(model, text, (None, how), seed=seed)
+    return scores(learner, tokenizer, text, how) | account | {"keep": list(keep)}
 
 
 def run(

@@ -451,3 +451,12 @@ def test_cuda_trains_as_the_cpu_does(family_folders, task):
         finetune.train(without_dropout(model), tokenizer, task, recipe=recipe)  # draws differ
         found[device] = weights(model).cpu()
     torch.testing.assert_close(found["cuda"], found["cpu"], atol=1e-4, rtol=1e-3)
+
+
+def test_a_whole_model_that_other_pages_go_on_from_is_a_run_like_any_other(family_folders, results):
+    model = str(family_folders["bert"])
+    asked = settings.of("dropping", {}, models=[model], tasks=["polarity"], max_examples=16)
+    keep, text = list(range(encoders.blocks(model))), corpora.load("polarity").first(16)
+    found = finetune.recorded(asked, model, "polarity", keep, seed=0)
+    assert found == finetune.run(model, text, keep=keep, recipe=finetune.recipe(asked), seed=0)
+    assert len(list((results / ".checkpoints").glob("tuned-*"))) == 1
