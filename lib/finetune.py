@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
@@ -24,7 +25,7 @@ from lib.settings import Settings
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
 
 Stage = tuple[Sequence[int] | None, Recipe]  # the blocks that stay, and how they are trained
-KEPT = 8  # tuned models in the cache; the oldest go
+KEPT = 48  # tuned models in the cache; those used longest ago go
 
 
 def cached(name: str) -> Path:
@@ -272,22 +273,29 @@ def tuned(
 
     A stage is a pair: the blocks that stay (by the numbers of the whole model, None for all that
     are left) and the recipe by which they are then trained. Each is trained once: its weights wait
-    in the cache, under a digest of all that decides them.
+    in the cache, under a digest of all that decides them, and a killed training goes on.
     """
     learner, tokenizer, state = _stage(model, task, stages, seed, device)
     file = cached(f"tuned-{state.identity}.safetensors")
-    if file.exists():
-        state.words.put_back()
-        with safe_open(file, "pt") as stored:
-            for name, tensor in weights(learner).items():
-                tensor.copy_(stored.get_tensor(name))
-            return learner, tokenizer, json.loads(stored.metadata()["account"])
-    account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
-    write_tensors(weights(learner), file, {"account": json.dumps(account)})
-    by_age = sorted(file.parent.glob("tuned-*.safetensors"), key=lambda f: f.stat().st_mtime)
-    for old in by_age[:-KEPT]:
-        old.unlink(missing_ok=True)
+    with FileLock(file.with_suffix(".lock")):  # other processes wait while one trains
+        if file.exists():
+            state.words.put_back()
+            file.touch()
+            with safe_open(file, "pt") as stored:
+                for name, tensor in weights(learner).items():
+                    tensor.copy_(stored.get_tensor(name))
+                return learner, tokenizer, json.loads(stored.metadata()["account"])
+        account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
+        write_tensors(weights(learner), file, {"account": json.dumps(account)})
+    _forget(file.parent)
     return learner, tokenizer, account
+
+
+def _forget(folder: Path) -> None:
+    """Delete the tuned weights that were used longest ago, beyond so many files."""
+    files = sorted(folder.glob("tuned-*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-KEPT]:
+        file.unlink(missing_ok=True)
 
 
 def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device) -> tuple:
@@ -299,7 +307,8 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
         _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), *((k and list(k), asdict(r)) for k, r in stages)]
+    told = [encoders.digest(encoders.find(model)), records.versions()]
+    told += [(kept and list(kept), asdict(how)) for kept, how in stages]
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 
 

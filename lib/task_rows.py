@@ -2,29 +2,24 @@
 
 Tagging tasks are read by the pretrained model, one row per word. Tasks of sentences and pairs are
 read by a model that was fine-tuned on them, one row per sentence; the random-init baseline is never
-tuned. The last two tasks read are kept, and the last :data:`KEPT` tuned weights as files, both
-under a digest of everything that they depend on.
+tuned. The last two tasks read are kept, and tuned weights as files (:func:`lib.finetune.tuned`),
+both under a digest of everything that they depend on.
 
 Memory: N * D numbers for each of the last two tasks, on the device where models run.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import Counter, namedtuple
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from lib import activations, corpora, encoders, finetune, records, training
+from lib import activations, corpora, encoders, finetune
 from lib.errors import BadInput
 from lib.metrics import word_majority
 from lib.settings import Settings
@@ -33,7 +28,6 @@ PARTS = ("train", "dev", "test")
 DRAWN = 0  # seed of all that probes share: the text, the random weights, the fine-tuning
 TUNED_ON = {"official": ("train", "dev"), "corrected": ("train",)}  # P4: dev is seen, or held out
 KINDS = ("tagging", "sentence", "pair")  # of tasks that have labels
-KEPT = 48  # files of tuned weights
 
 # What the numbers of every page on probes depend on, beside the task and the model.
 READS = ("max_words", "max_examples", "epochs", "batch", "learning_rate", "protocol", "order")
@@ -150,42 +144,9 @@ def _model(asked: Reading, task: corpora.Task) -> tuple:
     recipe = finetune.Recipe(
         asked.learning_rate, asked.epochs, asked.batch, parts=TUNED_ON[asked.protocol]
     )
-    model, tokenizer = finetune.begin(asked.model, task, recipe=recipe, seed=DRAWN)
-    _tune(model, tokenizer, task, recipe, _tuned_file(asked, recipe, model.device))
+    model, tokenizer, _ = finetune.tuned(asked.model, task, (None, recipe), seed=DRAWN)
     found = finetune.evaluate(model, tokenizer, task, task.test, max_length=recipe.max_length)
     return model, tokenizer, next(iter(found.values()))
-
-
-def _tuned_file(asked: Reading, recipe, device) -> Path:
-    """Where tuned weights are kept, named after everything that they depend on."""
-    known = asked.files, asked.text, asked.task, asked.max_examples, DRAWN, asdict(recipe)
-    known = *known, training.products(device, recipe.precision), records.versions()
-    folder = records.results() / ".checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"tuned-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}.safetensors"
-
-
-def _tune(model, tokenizer, task: corpora.Task, recipe, file: Path) -> None:
-    """Fine-tune a model in place, or read what was tuned before; a killed training goes on."""
-    with FileLock(file.with_suffix(".lock")):  # other processes wait while one trains
-        if file.exists():
-            load_model(model, file, device=str(model.device))
-            file.touch()
-            return
-        going = file.with_name(f"going-{file.name}")
-        options = {"recipe": recipe, "seed": DRAWN, "checkpoint": going, "progress": True}
-        finetune.train(model, tokenizer, task, **options)
-        fresh = file.with_name(f".{file.name}.{os.getpid()}")
-        save_model(model, str(fresh))
-        os.replace(fresh, file)
-    _forget(file.parent)
-
-
-def _forget(folder: Path) -> None:
-    """Delete the tuned weights that were used longest ago, beyond so many files."""
-    files = sorted(folder.glob("tuned-*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for file in files[:-KEPT]:
-        file.unlink(missing_ok=True)
 
 
 def control_labels(words: dict[str, Sequence], labels: Sequence, seed: int = 0) -> dict[str, list]:

@@ -459,4 +459,4 @@ def test_a_whole_model_that_other_pages_go_on_from_is_a_run_like_any_other(famil
     keep, text = list(range(encoders.blocks(model))), corpora.load("polarity").first(16)
     found = finetune.recorded(asked, model, "polarity", keep, seed=0)
     assert found == finetune.run(model, text, keep=keep, recipe=finetune.recipe(asked), seed=0)
-    assert len(list((results / ".checkpoints").glob("tuned-*"))) == 1
+    assert len(list((results / ".checkpoints").glob("tuned-*.safetensors"))) == 1

@@ -199,9 +199,9 @@ def test_words_are_cut_and_their_rows_match_their_labels(family_folders):
 @pytest.fixture
 def tuned(monkeypatch):
     """Parts that models were fine-tuned on, a line each time."""
-    seen, train = [], finetune.train
+    seen, finish = [], finetune.finish
     monkeypatch.setattr(
-        finetune, "train", lambda *a, **k: seen.append(k["recipe"].parts) or train(*a, **k)
+        finetune, "finish", lambda s, *a, **k: seen.append(s.recipe.parts) or finish(s, *a, **k)
     )
     return seen
 
@@ -227,27 +227,22 @@ def test_sentences_are_read_by_a_model_tuned_once_on_the_parts_of_the_protocol(
     assert len(list((results / ".checkpoints").glob("*.safetensors"))) == 3
 
 
-def test_tasks_of_the_same_text_have_tuned_weights_of_their_own():
-    chosen = [getattr(asked(), name) for name in ("data", *READS)]
-    files = {
-        task_rows._tuned_file(
-            task_rows.Reading("model", task, "trained", "files", "one text", *chosen),
-            finetune.RELEASED, torch.device("cpu"),
-        )
-        for task in ("polarity", "domain", "valence")
-    }  # fmt: skip
+def test_tasks_of_the_same_text_have_tuned_weights_of_their_own(family_folders, results):
+    for task in ("polarity", "domain", "valence"):
+        probing.rows(str(family_folders["bert"]), task, asked())
+    files = set((results / ".checkpoints").glob("tuned-*.safetensors"))
     assert len(files) == 3
 
 
 def test_the_weights_that_were_used_longest_ago_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr(task_rows, "KEPT", 2)
+    monkeypatch.setattr(finetune, "KEPT", 2)
     for age, name in enumerate(("new", "older", "oldest")):
         file = tmp_path / f"tuned-{name}.safetensors"
         file.touch()
         os.utime(file, (1000 - age, 1000 - age))
     other = tmp_path / "going-tuned-x.safetensors"
     other.touch()
-    task_rows._forget(tmp_path)
+    finetune._forget(tmp_path)
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {"tuned-new.safetensors", "tuned-older.safetensors", other.name}
 
