@@ -257,11 +257,20 @@ def sample(task: Task, rows: int, *, order: str = "shuffled", seed: int = 0) -> 
     BadInput
         If fewer than two sentences fit.
     """
+    return [sentence for sentence, _ in fitting(task, drawn(task, order, seed), rows)]
+
+
+def drawn(task: Task, order: str, seed: int) -> list:
+    """Training items, ``shuffled`` by a seed or as they stand (``first``)."""
     one_of("order", order, ("shuffled", "first"))
-    items = [sentence for sentence, _ in task.train]
-    if order == "shuffled":
-        items = [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
-    sizes = [len(sentence) if task.level == "word" else 1 for sentence in items]
+    if order == "first":
+        return task.train
+    return [task.train[i] for i in np.random.default_rng(seed).permutation(len(task.train))]
+
+
+def fitting(task: Task, items: list, rows: int) -> list:
+    """The first items of a task, as many as fit into a number of rows; two at least."""
+    sizes = [len(sentence) if task.level == "word" else 1 for sentence, _ in items]
     count = int((np.cumsum(sizes) <= rows).sum())
     if count < 2:
         raise BadInput(f"{rows} rows leave {count} sentences of {task.name}; at least 2 needed")

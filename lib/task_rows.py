@@ -20,7 +20,6 @@ import numpy as np
 from torch import Tensor
 
 from lib import activations, corpora, encoders, finetune
-from lib.errors import BadInput
 from lib.metrics import word_majority
 from lib.settings import Settings
 
@@ -121,19 +120,9 @@ def _rows(asked: Reading) -> Rows:
 
 def _cut(task: corpora.Task, asked: Reading) -> corpora.Task:
     """A task of words, each part cut to some rows; training sentences are drawn."""
-    parts = {part: getattr(task, part) for part in PARTS}
-    if asked.order == "shuffled":
-        drawn = np.random.default_rng(DRAWN).permutation(len(task.train))
-        parts["train"] = [task.train[i] for i in drawn]
-    return replace(task, **{p: _fitting(task, it, asked.max_words) for p, it in parts.items()})
-
-
-def _fitting(task: corpora.Task, items: list, most: int) -> list:
-    """The first items of a task, as many as fit into a number of rows."""
-    count = int((np.cumsum([len(words) for words, _ in items]) <= most).sum())
-    if count < 2:
-        raise BadInput(f"{most} rows leave {count} sentences of {task.name}; at least 2 needed")
-    return items[:count]
+    parts = {"train": corpora.drawn(task, asked.order, DRAWN), "dev": task.dev, "test": task.test}
+    cut = {part: corpora.fitting(task, items, asked.max_words) for part, items in parts.items()}
+    return replace(task, **cut)
 
 
 def _model(asked: Reading, task: corpora.Task) -> tuple:
