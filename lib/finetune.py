@@ -19,7 +19,17 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, comparison, corpora, criteria, dropping, encoders, records
+from lib import (
+    activations,
+    batches,
+    comparison,
+    corpora,
+    criteria,
+    dropping,
+    encoders,
+    provenance,
+    records,
+)
 from lib.errors import BadInput
 from lib.settings import Settings
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
@@ -307,7 +317,7 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
         _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), records.versions()]
+    told = [encoders.digest(encoders.find(model)), provenance.versions()]
     told += [(kept and list(kept), asdict(how)) for kept, how in stages]
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 

@@ -14,27 +14,22 @@ import inspect
 import json
 import math
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from importlib import metadata
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
-import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from lib import corpora, encoders
+from lib import corpora, encoders, provenance
 from lib.errors import BadInput, one_of
+from lib.provenance import ROOT
 from lib.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = Path(__file__).parent / "published"  # tables of paper B's first version
 DIGITS = 6
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "datasets")
 SOURCES = {"embedded": "this environment", "hub": "Hub"}  # of texts, in words; else the data root
 IDENTITY = ("digest", "files", "text")  # of settings, model and text: what finds a record again
 
@@ -225,7 +220,7 @@ def add(settings: Settings, cell: dict, values: dict, seconds: float) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     name = rounded(cell) | identity(settings, cell)
     with FileLock(file.with_suffix(".lock")):
-        made = provenance(settings, cell) | {"seconds": seconds}
+        made = _made(settings, cell) | {"seconds": seconds}
         _put(file.with_suffix(".provenance.jsonl"), name, rounded(made))
         _put(file, name, {"values": rounded(values)})
 
@@ -269,44 +264,16 @@ def rounded(value):
 # ---- what made a record -----------------------------------------------------------------------
 
 
-def provenance(settings: Settings, cell: dict) -> dict:
+def _made(settings: Settings, cell: dict) -> dict:
     """Source of the text, device, versions and commit."""
     tasks = [value for name, value in cell.items() if "task" in name]
     fetched = tasks and all(t in corpora.TASKS and corpora.TASKS[t].own == "archive" for t in tasks)
     return {
         "source": SOURCES.get("embedded" if fetched else settings.data, "data root"),
-        "versions": versions(),
-        "device": device_name(encoders.default_device()),
-        "commit": commit(),
+        "versions": provenance.versions(),
+        "device": provenance.device_name(encoders.default_device()),
+        "commit": provenance.commit(),
     }
-
-
-@cache
-def commit() -> str:
-    """Commit of the code, marked where the tree differs from it; ``unknown`` outside git."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks")
-        return git("rev-parse", "--short=12", "HEAD") + ("+changed" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on."""
-    return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
-
-
-def device_name(device) -> str:
-    """The device in words: the GPU's name, or the processor type and the threads used."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
 # ---- published numbers, and verdicts ----------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import lib
-from lib import archive, corpora, encoders, records, settings
+from lib import archive, corpora, encoders, provenance, records, settings
 from lib.checkpoints import SHIPPED
 
 PACKAGES = "torch transformers datasets numpy scipy scikit-learn pandas seaborn papermill".split()
@@ -39,8 +39,8 @@ def copy(profile: str) -> str:
     facts = {
         "Profile": f"`{profile}`",
         "Built": f"{now:%Y-%m-%d %H:%M} UTC",
-        "Commit": f"`{records.commit()}`",
-        "Device": records.device_name(encoders.default_device()),
+        "Commit": f"`{provenance.commit()}`",
+        "Device": provenance.device_name(encoders.default_device()),
         "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     } | {name: metadata.version(name) for name in PACKAGES}
     return table({"What": name, "This copy": value} for name, value in facts.items())

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from lib import encoders, records
+from lib import encoders, provenance, records
 from lib.errors import BadInput, one_of
 from tests.bench import clusters, peers, probing, tuning, vectors
 from tests.bench.base import MODEL, Bench, rates, sizes
@@ -52,11 +52,11 @@ def measure(sizes, *, device=None, with_peers: bool = True, only=tuple(PARTS)) -
 def _provenance(device: torch.device, seconds: float) -> dict:
     """What made a part."""
     return {
-        "device": records.device_name(device),
+        "device": provenance.device_name(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
-        "commit": records.commit(),
-        "versions": records.versions() | peers.versions(),
+        "commit": provenance.commit(),
+        "versions": provenance.versions() | peers.versions(),
         "model": MODEL,
         "weights": encoders.weights_digest(encoders.find(MODEL)),
         "seconds": seconds,
@@ -84,7 +84,7 @@ def default_file(device, *, quick: bool) -> Path:
     """Where a record goes: beside the other results, or under ``_build`` for a quick try."""
     if quick:
         return records.ROOT / "_build" / "bench-quick.json"
-    slug = re.sub(r"[^a-z0-9_]+", "-", records.device_name(device).lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9_]+", "-", provenance.device_name(device).lower()).strip("-")
     return records.results() / "bench" / f"{slug}.json"
 
 
