@@ -61,6 +61,19 @@ def averaged(found: pd.DataFrame, cuts: dict[str, int] | None = None) -> pd.Data
     return rows[rows.groupby(WHOLE)["k"].transform("size") >= rows["model"].map(cuts).astype(int)]
 
 
+def over_tasks(rows: pd.DataFrame, by: list[str], column: str = "loss") -> pd.Series:
+    """Averages over tasks, each counted once however many seeds it has.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"task": ["a", "a", "b"], "model": "m", "loss": [1.0, 3.0, 4.0]})
+    >>> over_tasks(rows, ["model"])["m"]
+    np.float64(3.0)
+    """
+    each = rows.groupby([*by, "task"], sort=False)[column].mean()
+    return each.groupby(by, sort=False).mean()
+
+
 # ---- how sure a score is ----------------------------------------------------------------------
 
 
