@@ -247,7 +247,8 @@ def rounded(value):
 
     Examples
     --------
-    >>> rounded({"cka": torch.tensor([1 / 3, float("nan")])})
+    >>> import numpy as np
+    >>> rounded({"cka": np.array([1 / 3, float("nan")])})
     {'cka': [0.333333, None]}
     """
     if isinstance(value, dict):
