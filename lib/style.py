@@ -15,7 +15,7 @@ from lib import corpora, encoders, records
 from lib.settings import Settings
 from lib.strategies import STRATEGIES
 
-PM = "\u00a0±\u00a0"  # a table does not break the line there
+PM = " ±\u00a0"  # a narrow table breaks the line before the sign
 MISSING = "–"
 SIZE = (6.4, 3.6)  # inches, of a figure with one panel
 WIDEST = 7.0  # inches: a phone shows type of a wider figure too small
@@ -210,17 +210,17 @@ def provenance(runs: pd.DataFrame) -> HTML:
     made = pd.json_normalize(runs.attrs["made"]).reindex(
         columns=["model", "task", "source", "device", "versions.torch", "commit", "seconds"]
     )
-    made = titled(made.rename(columns={"versions.torch": "torch"}).fillna({"source": MISSING}))
-    joined = {name: _joined for name in ("source", "device", "torch", "commit")}
+    by = made["device"] + ", torch " + made["versions.torch"] + ", commit " + made["commit"]
+    made = titled(made.assign(by=by).fillna({"source": MISSING}))
     rows = made.groupby(["model", "task"], sort=False, dropna=False).agg(
-        {"seconds": ["size", "sum"]} | joined
+        {"seconds": ["size", "sum"], "source": _joined, "by": _joined}
     )
-    rows.columns = ["runs", "minutes", "text from", "device", "torch", "commit"]
+    rows.columns = ["runs", "minutes", "text from", "computed by"]
     return table(rows.assign(minutes=rows["minutes"] / 60), "What made these numbers.")
 
 
 def _joined(values: pd.Series) -> str:
-    return ", ".join(dict.fromkeys(map(str, values)))
+    return "; ".join(dict.fromkeys(map(str, values)))
 
 
 def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
@@ -235,14 +235,29 @@ def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
     plot.figure.legend(list(named.values()), list(named), **where)
 
 
+def seeds(runs: pd.DataFrame) -> str:
+    """How many seeds the cells of some runs have, in words.
+
+    Examples
+    --------
+    >>> seeds(pd.DataFrame({"model": "m", "task": ["a", "a", "b"], "seed": [0, 1, 0]}))
+    '1 to 2 seeds'
+    """
+    if "seed" not in runs:
+        return "single run"
+    counts = runs.groupby(["model", "task"])["seed"].nunique()
+    if counts.max() == 1:
+        return "single run"
+    return f"{' to '.join(map(str, sorted({counts.min(), counts.max()})))} seeds"
+
+
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
     """Real or generated text, models, tasks and seeds of a page, for its top."""
     kinds = _kinds_of_text(runs, settings.data)
-    counts = {name: runs[name].nunique() for name in ("model", "task", "seed") if name in runs}
+    counts = {name: runs[name].nunique() for name in ("model", "task")}
     models = ", ".join(encoders.title(name) for name in _names(runs, "model")[:2])
     told = [models if counts["model"] < 3 else f"{counts['model']} models"]
-    told.append(f"{counts['task']} task{'s' * (counts['task'] > 1)}")
-    told.append("single run" if counts.get("seed", 1) == 1 else f"{counts['seed']} seeds")
+    told += [f"{counts['task']} task{'s' * (counts['task'] > 1)}", seeds(runs)]
     spans = [f'<span class="badge {kind}">{kind} text</span>' for kind in kinds]
     spans += [f'<span class="badge">{word}</span>' for word in told]
     return HTML(f'<p class="badges">{" ".join(spans)}</p>')

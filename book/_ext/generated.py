@@ -66,10 +66,11 @@ def at_hand(results: Path) -> str:
     runs = pd.DataFrame(made).reindex(
         columns=["Experiment", "model", "task", "seconds", "device", "source"]
     )
-    texts = {name: lambda values: ", ".join(sorted(set(values))) for name in ("device", "source")}
+    runs["made"] = runs["source"].fillna("–") + "; " + runs["device"]
     groups = runs.fillna("–").groupby(["Experiment", "model", "task"], sort=False)
-    rows = groups.agg({"seconds": ["size", "sum"]} | texts).reset_index()
-    rows.columns = ["Experiment", "Model", "Task", "Runs", "Hours", "Device", "Text from"]
+    told = {"made": lambda values: ", ".join(sorted(set(values)))}
+    rows = groups.agg({"seconds": ["size", "sum"]} | told).reset_index()
+    rows.columns = ["Experiment", "Model", "Task", "Runs", "Hours", "Text from; device"]
     return table(rows.assign(Hours=(rows["Hours"] / 3600).map("{:.2f}".format)))
 
 
@@ -131,11 +132,9 @@ def models() -> str:
     return table(
         [
             {
-                "Name": f"`{name}`",
-                "Model": model.title,
-                "Hub id": f"`{model.hub}`" if model.hub else "in this repository",
-                "Architecture": model.family,
-                "Blocks": str(model.blocks),
+                "Model": f"`{name}` {model.title}",
+                "Weights": f"`{model.hub}`" if model.hub else "in this repository",
+                "Architecture": f"{model.family}, {model.blocks} blocks",
                 "Trained on": model.note,
                 "Licence": model.licence,
             }
