@@ -210,17 +210,18 @@ def provenance(runs: pd.DataFrame) -> HTML:
     made = pd.json_normalize(runs.attrs["made"]).reindex(
         columns=["model", "task", "source", "device", "versions.torch", "commit", "seconds"]
     )
-    by = made["device"] + ", torch " + made["versions.torch"] + ", commit " + made["commit"]
-    made = titled(made.assign(by=by).fillna({"source": MISSING}))
+    machine = made["device"] + ", torch " + made["versions.torch"]
+    made = titled(made.assign(machine=machine).fillna({"source": MISSING}))
     rows = made.groupby(["model", "task"], sort=False, dropna=False).agg(
-        {"seconds": ["size", "sum"], "source": _joined, "by": _joined}
+        {"seconds": ["size", "sum"], "source": _joined, "machine": _joined, "commit": _joined}
     )
-    rows.columns = ["runs", "minutes", "text from", "computed by"]
+    rows.columns = ["runs", "minutes", "text from", "computed by", "commit"]
+    rows["computed by"] += "; commit " + rows.pop("commit")
     return table(rows.assign(minutes=rows["minutes"] / 60), "What made these numbers.")
 
 
 def _joined(values: pd.Series) -> str:
-    return "; ".join(dict.fromkeys(map(str, values)))
+    return ", ".join(dict.fromkeys(map(str, values)))
 
 
 def legend_above(plot: sns.FacetGrid, columns: int = 3) -> None:
