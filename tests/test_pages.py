@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -189,3 +190,14 @@ def test_a_new_experiment_is_a_notebook_and_a_line_in_the_toc(
     assert "The ends are alike by" in (html / "notebooks/14_ends.html").read_text(encoding="utf-8")
     data = (html / "_static/data/ends.csv").read_text(encoding="utf-8").splitlines()
     assert len(data) == 5 and "cka" in data[0]
+
+
+@pytest.mark.parametrize("target", ["book", "records"])
+def test_the_commands_of_the_makefile_are_ones_that_snakemake_takes(target):
+    """The line that make would run, as a dry run."""
+    told = {"cwd": book.ROOT, "capture_output": True, "text": True, "check": False}
+    printed = subprocess.run(["make", "-n", target, "PROFILE=small"], **told).stdout
+    (line,) = [line for line in printed.splitlines() if "/snakemake " in line]
+    words = [sys.executable, "-m", "snakemake", *shlex.split(line)[1:], "-n"]
+    done = subprocess.run(words, **told)
+    assert done.returncode == 0, done.stderr
