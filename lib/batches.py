@@ -19,6 +19,7 @@ from weakref import WeakSet
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from lib.checkpoints import refusal
 from lib.errors import BadInput, one_of
@@ -26,6 +27,9 @@ from lib.structure import first_position, max_tokens, padded_position, summary, 
 from lib.words import align, fit
 
 LEVELS = ("word", "sentence")
+# Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
+# (sentences of the benchmark: 512 takes an eighth less time than 2048, 384 some 5 % less again).
+BATCH_TOKENS = {"cpu": 384, "cuda": 32768}
 SHORT, NEAR = 4, 1e-3  # tokens of a sequence that every model is tried on, and how near it must be
 _CHECKED: WeakSet = WeakSet()  # models that were tried
 
@@ -272,10 +276,33 @@ def check_reading(model, tokenizer) -> None:
     _CHECKED.add(model)
 
 
-def batches(encoded: Encoded, model, tokenizer, *, batch_tokens: int) -> Iterator[Batch]:
-    """All batches of some encoded sentences, longest sequences first."""
-    for group in bucket([len(ids) for ids in encoded.ids], batch_tokens):
-        yield collate(encoded, group, model, tokenizer)
+def to_device(batch: Batch, device) -> Batch:
+    """Copy a batch to a device."""
+    inputs = {key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()}
+    return Batch(inputs, batch.first.to(device), batch.last.to(device), batch.where)
+
+
+def batch_size(device: torch.device) -> int:
+    """Padded tokens of a batch, where nothing else is asked for."""
+    return BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
+
+
+def batches(
+    encoded: Encoded, model, tokenizer, *, batch_tokens: int | None = None, progress: bool = False
+) -> Iterator[Batch]:
+    """All batches of some encoded sentences on the model's device, longest sequences first.
+
+    Parameters
+    ----------
+    batch_tokens
+        Padded tokens of a batch at most; default :func:`batch_size`.
+    progress
+        Show a bar that counts batches.
+    """
+    size = batch_tokens or batch_size(model.device)
+    groups = bucket([len(ids) for ids in encoded.ids], size)
+    for group in tqdm(groups, unit="batch", disable=not progress, leave=False):
+        yield to_device(collate(encoded, group, model, tokenizer), model.device)
 
 
 def each(compute: Callable[[Batch], Any], given: Iterable[Batch], device) -> Iterator:

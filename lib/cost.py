@@ -23,7 +23,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
-from lib import activations, batches, corpora, dropping, encoders, finetune
+from lib import batches, corpora, dropping, encoders, finetune
 from lib.errors import BadInput
 from lib.training import Recipe, plan
 
@@ -139,7 +139,7 @@ def shapes(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict[str, li
     encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
     lengths = [len(ids) for ids in encoded.ids]
     groups = (
-        batches.bucket(lengths, activations.batch_size(model.device)),
+        batches.bucket(lengths, batches.batch_size(model.device)),
         plan(lengths, recipe, SEED)[1:],
     )
     return {
@@ -238,7 +238,7 @@ def size(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict:
 
 
 def _memory(folder: str, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
-    model, tokenizer = encoders.load(folder, head=finetune.outputs(task))
+    model, tokenizer = encoders.load(folder, head=tuple(task.labels))
     most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else held
     inference(model, tokenizer, finetune.encode(model, tokenizer, task.train, recipe.max_length))
     found = {"inference": most()}

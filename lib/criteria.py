@@ -8,7 +8,6 @@ from __future__ import annotations
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lib import activations, batches, encoders
 from lib.batches import Batch
@@ -117,8 +116,7 @@ def measure(
     tokens=("rows",),
     *,
     cka=False,
-    batch_tokens=None,
-    progress=False,
+    **options,
 ) -> dict:
     """Likeness of all layers over some text, in one pass, for one or several kinds of tokens.
 
@@ -131,8 +129,8 @@ def measure(
         ``last``, ``mean`` (of a sequence), ``all``.
     cka
         Also measure the linear CKA of each block's input and output over all tokens.
-    batch_tokens, progress
-        As for :func:`lib.activations.stream`.
+    options
+        ``batch_tokens`` and ``progress``, as for :func:`lib.batches.batches`.
 
     Returns
     -------
@@ -145,20 +143,16 @@ def measure(
     """
     for kind in tokens:
         one_of("token", kind, TOKENS)
-    total, width, device = encoders.n_blocks(model), model.config.hidden_size, model.device
+    total, width = encoders.n_blocks(model), model.config.hidden_size
     found: dict = {kind: Likeness(total + 1) for kind in tokens}
-    moments = [Moments(2 * width, device=device) for _ in range(total if cka else 0)]
-    size = batch_tokens or activations.batch_size(device)
-    with tqdm(total=len(encoded.ids), disable=not progress, leave=False) as bar:
-        for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
-            here = activations.to_device(batch, device)
-            hidden = _layers(model, here)
-            for kind in tokens:
-                found[kind].update(torch.stack([TOKENS[kind](h, here) for h in hidden], dim=1))
-            for block, moment in enumerate(moments):
-                pair = [TOKENS["all"](h, here) for h in hidden[block : block + 2]]
-                moment.update(torch.cat(pair, dim=1))
-            bar.update(len(batch.inputs["input_ids"]))
+    moments = [Moments(2 * width, device=model.device) for _ in range(total if cka else 0)]
+    for batch in batches.batches(encoded, model, tokenizer, **options):
+        hidden = _layers(model, batch)
+        for kind in tokens:
+            found[kind].update(torch.stack([TOKENS[kind](h, batch) for h in hidden], dim=1))
+        for block, moment in enumerate(moments):
+            pair = [TOKENS["all"](h, batch) for h in hidden[block : block + 2]]
+            moment.update(torch.cat(pair, dim=1))
     if cka:
         each = [linear_cka(moment.scatter, [width, width])[0, 1] for moment in moments]
         found["cka"] = torch.stack(each).cpu()

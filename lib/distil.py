@@ -20,7 +20,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, dropping, encoders, finetune, records
+from lib import batches, dropping, encoders, finetune, records
 from lib.errors import BadInput, one_of
 from lib.training import Recipe, Training, finish, repeatable
 
@@ -135,11 +135,10 @@ def distil(
 def mean_agreement(student, teacher, tokenizer, sentences: Sequence[Sequence[str]]) -> float:
     """Agreement of two bare encoders on some text, mean over its sequences."""
     encoded = batches.encode(teacher, tokenizer, sentences, level="word", max_length=128)
-    size, found = activations.batch_size(teacher.device), []
-    for batch in batches.batches(encoded, teacher, tokenizer, batch_tokens=size):
-        inputs = activations.to_device(batch, teacher.device).inputs
-        vectors = (model(**inputs).last_hidden_state for model in (student, teacher))
-        found.append(agreement(*vectors, inputs["attention_mask"]))
+    found = []
+    for batch in batches.batches(encoded, teacher, tokenizer):
+        vectors = (model(**batch.inputs).last_hidden_state for model in (student, teacher))
+        found.append(agreement(*vectors, batch.inputs["attention_mask"]))
     return float(torch.cat(found).mean())
 
 

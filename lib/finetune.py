@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib import (
-    activations,
     batches,
     comparison,
     corpora,
@@ -43,11 +42,6 @@ def cached(name: str) -> Path:
     folder = records.results() / ".checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
-
-
-def outputs(task: corpora.Task) -> int:
-    """Outputs of a head for a task: its classes, or 1 for numbers (STS-B)."""
-    return len(task.labels) or 1
 
 
 def targets(task: corpora.Task, items: Sequence) -> Tensor:
@@ -125,38 +119,29 @@ def train(
     return finish(fine_tuning(model, tokenizer, task, recipe, seed), **options)
 
 
-def predict(
-    model, tokenizer, sentences: Sequence, *, max_length: int = 128, batch_tokens: int | None = None
-) -> Tensor:
+def logits(model, tokenizer, encoded: batches.Encoded, **options) -> Tensor:
     """Logits of sentences or pairs, shape (N, C), in the order given, on the CPU.
 
-    Results do not depend on ``batch_tokens``, padded tokens of a batch, beyond rounding.
+    Options are those of :func:`lib.batches.batches`, on which results depend by rounding alone.
     """
-    encoded = batches.encode(model, tokenizer, sentences, level="sentence", max_length=max_length)
-    return logits(model, tokenizer, encoded, batch_tokens=batch_tokens)
-
-
-def logits(
-    model, tokenizer, encoded: batches.Encoded, *, batch_tokens: int | None = None
-) -> Tensor:
-    """As :func:`predict`, of sentences that are encoded already."""
     found = torch.empty(len(encoded.owner), model.config.num_labels)
 
     @torch.inference_mode()
     def read(batch: batches.Batch) -> tuple[Tensor, Tensor]:
-        inputs = activations.to_device(batch, model.device).inputs
-        return batch.where, model(**inputs).logits.float().cpu()
+        return batch.where, model(**batch.inputs).logits.float().cpu()
 
-    size = batch_tokens or activations.batch_size(model.device)
-    given = batches.batches(encoded, model, tokenizer, batch_tokens=size)
+    given = batches.batches(encoded, model, tokenizer, **options)
     for where, rows in batches.each(read, given, model.device):
         found[where] = rows
     return found
 
 
-def evaluate(model, tokenizer, task: corpora.Task, items: Sequence, **options) -> dict[str, float]:
+def evaluate(
+    model, tokenizer, task: corpora.Task, items: Sequence, max_length: int
+) -> dict[str, float]:
     """Scores of a model on some items of a task, the task's own metric first."""
-    return judged(task, predict(model, tokenizer, [text for text, _ in items], **options), items)
+    encoded = encode(model, tokenizer, items, max_length)
+    return judged(task, logits(model, tokenizer, encoded), items)
 
 
 def judged(task: corpora.Task, found: Tensor, items: Sequence) -> dict[str, float]:
@@ -173,15 +158,15 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
     ``score`` is the task's own metric and ``constant`` the best of one constant answer; then all
     metrics, ``predictions`` (:func:`lib.comparison.marks`), ``dev``, ``blocks`` and ``parameters``.
     """
-    length = {"max_length": recipe.max_length}
-    found = predict(model, tokenizer, [text for text, _ in task.test], **length)
+    encoded = encode(model, tokenizer, task.test, recipe.max_length)
+    found = logits(model, tokenizer, encoded)
     metrics = judged(task, found, task.test)
     return {
         "score": next(iter(metrics.values())),
         "constant": corpora.constant(task),
         **metrics,
         "predictions": comparison.marks(found, bool(task.labels)),
-        "dev": evaluate(model, tokenizer, task, task.dev, **length),
+        "dev": evaluate(model, tokenizer, task, task.dev, recipe.max_length),
         "blocks": dropping.n_blocks(model),
         "parameters": encoders.n_parameters(model),
     }

@@ -39,7 +39,7 @@ def score(request: Request, model, tokenizer, part: str) -> float:
     task, length = request.task, request.recipe.max_length
     if request.head == "lm":
         return -100 * pretraining.losses(model, tokenizer, rows(request, tokenizer, part))["loss"]
-    found = finetune.evaluate(model, tokenizer, task, getattr(task, part), max_length=length)
+    found = finetune.evaluate(model, tokenizer, task, getattr(task, part), length)
     return 100 * next(iter(found.values()))
 
 

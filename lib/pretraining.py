@@ -25,8 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib import corpora, encoders
-from lib.activations import batch_size, to_device
-from lib.batches import Encoded, batches
+from lib.batches import Encoded, batch_size, batches
 from lib.errors import BadInput
 from lib.training import Recipe, Training, finish
 
@@ -244,8 +243,7 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for batch in given:
-            inputs = to_device(batch, device).inputs
-            logits, words, unseen = objective(model)(model, tokenizer, inputs)
+            logits, words, unseen = objective(model)(model, tokenizer, batch.inputs)
             logits, words = logits[unseen].float(), words[unseen]
             loss = functional.cross_entropy(logits, words, reduction="sum").item()
             found.append((loss, (logits.argmax(-1) == words).sum().item(), len(words)))

@@ -134,7 +134,7 @@ def _model(asked: Reading, task: corpora.Task) -> tuple:
         asked.learning_rate, asked.epochs, asked.batch, parts=TUNED_ON[asked.protocol]
     )
     model, tokenizer, _ = finetune.tuned(asked.model, task, (None, recipe), seed=DRAWN)
-    found = finetune.evaluate(model, tokenizer, task, task.test, max_length=recipe.max_length)
+    found = finetune.evaluate(model, tokenizer, task, task.test, recipe.max_length)
     return model, tokenizer, next(iter(found.values()))
 
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 import torch
 import transformers
-from conftest import SENTENCES
+from conftest import SENTENCES, predict
 from safetensors.torch import load_file, save_file
 
-from lib import BadInput, activations, checkpoints, dropping, encoders, finetune
+from lib import BadInput, activations, checkpoints, dropping, encoders
 
 
 def test_published_weights_have_the_digest_of_the_table():
@@ -332,8 +332,8 @@ def test_the_summary_of_the_config_is_padded_on_the_other_side(family_folders, t
     folder = reconfigured(family_folders["xlnet"], tmp_path / "model", summary_type=kind)
     model, tokenizer = encoders.load(folder, head=2, device="cpu")
     texts = [" ".join(words) for words in SENTENCES]
-    together = finetune.predict(model, tokenizer, texts)
-    alone = torch.cat([finetune.predict(model, tokenizer, [text]) for text in texts])
+    together = predict(model, tokenizer, texts)
+    alone = torch.cat([predict(model, tokenizer, [text]) for text in texts])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
