@@ -20,6 +20,7 @@ from lib.strategies import STRATEGIES
 
 PROFILES = ("tiny", "small", "paper")
 SOURCES = ("embedded", "root", "hub")
+INNER = {"experiment", "on", "given"}  # fields that no page sets
 
 
 def _model(name: str) -> str:
@@ -190,7 +191,7 @@ def of(
     lib.errors.BadInput: epochs 0 is not valid: it should be greater than or equal to 1
     """
     check_names(page.get("In", ()), also)
-    fields = set(Settings.model_fields) - {"experiment", "on", "given"}
+    fields = set(Settings.model_fields) - INNER
     given = {name: page[name] for name in fields if page.get(name) is not None}
     given |= {name: value for name, value in changes.items() if value is not None}
     values = defaults(given.get("profile", "tiny"), experiment) | {"profile": "tiny"} | given
@@ -222,8 +223,7 @@ def check_names(cells: Sequence[str], also: Sequence[str] = ()) -> None:
     """
     for declared, passed in itertools.pairwise(cells):
         if passed.startswith("# Parameters"):
-            valid = {*_assigned(declared), *Settings.model_fields, *also}
-            valid -= {"experiment", "on", "given"}
+            valid = {*_assigned(declared), *Settings.model_fields, *also} - INNER
             for name in _assigned(passed):
                 one_of("parameter", name, sorted(valid))
 
@@ -232,41 +232,3 @@ def _assigned(source: str) -> list[str]:
     """Names that a cell assigns."""
     nodes = (getattr(n, "targets", [getattr(n, "target", None)]) for n in ast.parse(source).body)
     return [t.id for targets in nodes for t in targets if isinstance(t, ast.Name)]
-
-
-def describe() -> list[dict[str, str]]:
-    """Rows of the book's table of profiles: one per setting, and what experiments have apart."""
-    names = [name for name in Settings.model_fields if name not in ("experiment", "on", "given")]
-    rows = [
-        {"Field": f"`{name}`"} | {profile: _shown(_value(profile, name)) for profile in PROFILES}
-        for name in names
-    ]
-    apart = {
-        (experiment, name)
-        for table in profiles().values()
-        for experiment, values in table.items()
-        if experiment not in ("all", "purpose")
-        for name in values
-    }
-    return rows + [
-        {"Field": f"`{name}` of *{experiment.replace('_', ' ')}*"}
-        | {profile: _shown(defaults(profile, experiment).get(name)) for profile in PROFILES}
-        for experiment, name in sorted(apart)
-    ]
-
-
-def _value(profile: str, name: str):
-    known = {"profile": profile} | defaults(profile, "all")
-    return known.get(name, Settings.model_fields[name].default)
-
-
-def _shown(value) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value))
-    return (
-        f"{value:,}"
-        if type(value) is int
-        else f"{value:.3g}"
-        if type(value) is float
-        else str(value)
-    )

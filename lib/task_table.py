@@ -88,19 +88,10 @@ def _glue_split(train, dev):
     return *([train[i] for i in rows] for rows in official_split(len(train))), dev
 
 
-def _tail_split(train, test):
-    """Last 10 % of the training sentences as dev, in their order."""
-    cut = int(len(train) * 0.90)
-    return train[:cut], train[cut:], test
-
-
-def _half_split(valid, test):
-    """The first file as train; the second one's halves as dev and test."""
-    return valid, test[: len(test) // 2], test[len(test) // 2 :]
-
-
-def _given_split(*parts):
-    return parts
+def _cut(items: list, share: float) -> tuple[list, list]:
+    """The first so many items, and the others."""
+    place = int(len(items) * share)
+    return items[:place], items[place:]
 
 
 READERS = {
@@ -110,7 +101,12 @@ READERS = {
     "polarity": archive.polarity,
     "sentences": archive.sentences,
 }
-SPLITS = {"glue": _glue_split, "tail": _tail_split, "half": _half_split, "given": _given_split}
+SPLITS = {
+    "glue": _glue_split,
+    "tail": lambda train, test: (*_cut(train, 0.90), test),  # the last tenth of train as dev
+    "half": lambda valid, test: (valid, *_cut(test, 0.50)),  # the first file as train
+    "given": lambda *parts: parts,
+}
 
 
 def _entry(name: str, entry: dict) -> TaskInfo:
