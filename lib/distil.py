@@ -10,17 +10,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 
 from lib import batches, dropping, encoders, finetune, records
+from lib.checkpoints import once
 from lib.errors import BadInput, one_of
 from lib.training import Recipe, Training, finish, repeatable
 
@@ -168,26 +167,20 @@ def student(
     known = [encoders.digest(encoders.find(model)), list(keep), asdict(recipe), seed, list(losses)]
     digest = hashlib.sha256(json.dumps([known, sentences, held]).encode()).hexdigest()[:24]
     folder = finetune.cached(f"student-{digest}")
-    with FileLock(folder.with_suffix(".lock")):  # other processes wait while one makes it
-        if not (folder / ABOUT).exists():
-            with repeatable(encoders.default_device()):
-                torch.manual_seed(seed)  # a pooler that was not pretrained is drawn
-                teacher, tokenizer = encoders.load(model)
-            file = folder.with_suffix(".safetensors")
-            chosen = {"recipe": recipe, "seed": seed, "losses": losses, "checkpoint": file}
-            made, account = distil(teacher, tokenizer, sentences, keep, **chosen)
-            pair = {"before": dropping.smaller(teacher, keep), "after": made}
-            about = account | {"keep": list(keep), "losses": list(losses)}
-            about["agreement"] = {
-                when: mean_agreement(one, teacher, tokenizer, held) for when, one in pair.items()
-            }
-            _write(made, tokenizer, records.rounded(about), folder)
-    return folder, json.loads((folder / ABOUT).read_text())
 
-
-def _write(made, tokenizer, about: dict, folder: Path) -> None:
-    """Write a student and its account; the folder appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+    def make(fresh: Path) -> None:
+        with repeatable(encoders.default_device()):
+            torch.manual_seed(seed)  # a pooler that was not pretrained is drawn
+            teacher, tokenizer = encoders.load(model)
+        chosen = {"recipe": recipe, "seed": seed, "losses": losses}
+        file = folder.with_suffix(".safetensors")
+        made, account = distil(teacher, tokenizer, sentences, keep, checkpoint=file, **chosen)
+        pair = {"before": dropping.smaller(teacher, keep), "after": made}
+        about = account | {"keep": list(keep), "losses": list(losses)}
+        about["agreement"] = {
+            when: mean_agreement(one, teacher, tokenizer, held) for when, one in pair.items()
+        }
         dropping.save(made, tokenizer, fresh)
-        (Path(fresh) / ABOUT).write_text(json.dumps(about))
-        Path(fresh).rename(folder)
+        (fresh / ABOUT).write_text(json.dumps(records.rounded(about)))
+
+    return folder, json.loads((once(folder, make) / ABOUT).read_text())

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
@@ -29,6 +28,7 @@ from lib import (
     provenance,
     records,
 )
+from lib.checkpoints import once
 from lib.errors import BadInput
 from lib.settings import Settings
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
@@ -271,17 +271,18 @@ def tuned(
     in the cache, under a digest of all that decides them, and a killed training goes on.
     """
     learner, tokenizer, state = _stage(model, task, stages, seed, device)
-    file = cached(f"tuned-{state.identity}.safetensors")
-    with FileLock(file.with_suffix(".lock")):  # other processes wait while one trains
-        if file.exists():
-            state.words.put_back()
-            file.touch()
-            with safe_open(file, "pt") as stored:
-                for name, tensor in weights(learner).items():
-                    tensor.copy_(stored.get_tensor(name))
-                return learner, tokenizer, json.loads(stored.metadata()["account"])
+
+    def make(fresh: Path) -> None:
         account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
-        write_tensors(weights(learner), file, {"account": json.dumps(account)})
+        write_tensors(weights(learner), fresh, {"account": json.dumps(account)})
+
+    file = once(cached(f"tuned-{state.identity}.safetensors"), make)
+    file.touch()
+    state.words.put_back()
+    with safe_open(file, "pt") as stored:
+        for name, tensor in weights(learner).items():
+            tensor.copy_(stored.get_tensor(name))
+        account = json.loads(stored.metadata()["account"])
     _forget(file.parent)
     return learner, tokenizer, account
 

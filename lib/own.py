@@ -21,6 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lib import cost, criteria, dropping, encoders, finetune, pretraining, training
+from lib.checkpoints import once
 from lib.given import Request
 
 
@@ -160,15 +161,14 @@ def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
     been read again and compared (:func:`lib.dropping.save`).
     """
     folder = place(request, keep)
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+
+    def make(fresh: Path) -> None:
         learner = copy.deepcopy(dropping.smaller(model, keep))
-        finish = {"checkpoint": folder.with_suffix(".safetensors"), "progress": True}
-        training.finish(_training(request, learner, tokenizer), **finish)
-        fresh = folder.with_suffix(".part")
-        shutil.rmtree(fresh, ignore_errors=True)
-        dropping.save(learner, tokenizer, fresh).replace(folder)
-    return encoders.load(folder, head=request.head, device=model.device)[0]
+        state = _training(request, learner, tokenizer)
+        training.finish(state, folder.with_suffix(".safetensors"), progress=True)
+        dropping.save(learner, tokenizer, fresh)
+
+    return encoders.load(once(folder, make), head=request.head, device=model.device)[0]
 
 
 def _training(request: Request, learner, tokenizer) -> training.Training:
