@@ -25,6 +25,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
 from lib import batches, corpora, dropping, encoders, finetune
 from lib.errors import BadInput
+from lib.structure import family
 from lib.training import Recipe, plan
 
 SEED = 0  # of the order of the batches; it changes no result that is kept
@@ -76,7 +77,7 @@ def parameters(model) -> dict[str, int]:
 
     The first also counts position embeddings, normalisation, pooler and head.
     """
-    shared = encoders.family(model).shared
+    shared = family(model).shared
     blocks = model.base_model.get_submodule(SHARED) if shared else dropping.block_list(model)
     return {
         "parameters": encoders.n_parameters(model),

@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib import activations, batches, encoders
+from lib import activations, batches
 from lib.batches import Batch
 from lib.errors import one_of
 from lib.similarity import Moments, linear_cka
+from lib.structure import block_list, family, n_blocks
 
 CHUNK = 2048  # rows whose double-precision copies are held at once
 
@@ -97,9 +98,9 @@ def _layers(model, batch: Batch) -> list[Tensor]:
     def keep(_, __, output):
         left[:] = [output if isinstance(output, Tensor) else output[0]]
 
-    if encoders.family(model).shared:
+    if family(model).shared:
         return list(activations.states(model, batch))
-    hook = encoders.block_list(model)[-1].register_forward_hook(keep)
+    hook = block_list(model)[-1].register_forward_hook(keep)
     try:
         hidden = activations.states(model, batch)
     finally:
@@ -143,7 +144,7 @@ def measure(
     """
     for kind in tokens:
         one_of("token", kind, TOKENS)
-    total, width = encoders.n_blocks(model), model.config.hidden_size
+    total, width = n_blocks(model), model.config.hidden_size
     found: dict = {kind: Likeness(total + 1) for kind in tokens}
     moments = [Moments(2 * width, device=model.device) for _ in range(total if cka else 0)]
     for batch in batches.batches(encoded, model, tokenizer, **options):

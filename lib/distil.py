@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib import batches, dropping, encoders, finetune, records
-from lib.checkpoints import once
+from lib.checkpoints import digest, find, once
 from lib.errors import BadInput, one_of
 from lib.training import Recipe, Training, finish, repeatable
 
@@ -164,9 +164,9 @@ def student(
         The account of the training, ``keep``, ``losses``, and ``agreement`` on the held-out text,
         ``before`` and ``after``.
     """
-    known = [encoders.digest(encoders.find(model)), list(keep), asdict(recipe), seed, list(losses)]
-    digest = hashlib.sha256(json.dumps([known, sentences, held]).encode()).hexdigest()[:24]
-    folder = finetune.cached(f"student-{digest}")
+    known = [digest(find(model)), list(keep), asdict(recipe), seed, list(losses)]
+    name = hashlib.sha256(json.dumps([known, sentences, held]).encode()).hexdigest()[:24]
+    folder = finetune.cached(f"student-{name}")
 
     def make(fresh: Path) -> None:
         with repeatable(encoders.default_device()):

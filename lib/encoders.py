@@ -17,39 +17,10 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from lib.checkpoints import (
-    SHIPPED,
-    digest,
-    find,
-    local,
-    quiet,
-    read_config,
-    read_tokenizer,
-    refusal,
-    stored_bytes,
-    weights_digest,
-)
+from lib.checkpoints import find, quiet, read_config, read_tokenizer, refusal, stored_bytes  # noqa: F401
 from lib.errors import BadInput, one_of
 from lib.model_table import MODELS
-from lib.structure import (
-    CLASSIFIER,
-    PADDING,
-    block_list,
-    causal,
-    family,
-    max_tokens,
-    n_blocks,
-    predicts,
-    saved_head,
-    summary,
-)
-
-__all__ = [  # what is asked of a model's files and structure is asked here too
-    "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half", "causal",
-    "default_device", "digest", "family", "find", "load", "local", "max_tokens",
-    "n_blocks", "n_parameters", "predicts", "quiet", "read_config", "read_tokenizer", "refusal",
-    "saved_head", "stored_bytes", "summary", "title", "weights_digest",
-]  # fmt: skip
+from lib.structure import CLASSIFIER, PADDING, causal, max_tokens, predicts, saved_head, summary  # noqa: F401
 
 PLAIN = {  # of a config: how outputs are returned, and in which pieces they are computed
     "return_dict": True,
@@ -101,7 +72,7 @@ def n_parameters(module: torch.nn.Module) -> int:
 
 
 def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
-    """Read a pretrained model and its tokenizer; see :func:`find` for where.
+    """Read a pretrained model and its tokenizer; see :func:`lib.checkpoints.find` for where.
 
     Parameters
     ----------
@@ -130,8 +101,9 @@ def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
     Raises
     ------
     BadInput
-        As :func:`find`, :func:`read_config` and :func:`read_tokenizer`, or if the weights are not
-        those that the config asks for.
+        As :func:`lib.checkpoints.find`, :func:`~lib.checkpoints.read_config` and
+        :func:`~lib.checkpoints.read_tokenizer`, or if the weights are not those that the config
+        asks for.
     """
     folder = find(name_or_path)
     config, tokenizer = read_config(folder), read_tokenizer(folder)

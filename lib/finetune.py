@@ -28,7 +28,7 @@ from lib import (
     provenance,
     records,
 )
-from lib.checkpoints import once
+from lib.checkpoints import digest, find, once
 from lib.errors import BadInput
 from lib.settings import Settings
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
@@ -303,7 +303,7 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
         _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), provenance.versions()]
+    told = [digest(find(model)), provenance.versions()]
     told += [(kept and list(kept), asdict(how)) for kept, how in stages]
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 

@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lib import cost, criteria, dropping, encoders, finetune, pretraining, training
-from lib.checkpoints import once
+from lib.checkpoints import digest, find, once
 from lib.given import Request
 
 
@@ -149,7 +149,7 @@ def smallest(descended: pd.DataFrame) -> tuple[int, ...] | None:
 
 def place(request: Request, keep: Sequence[int]) -> Path:
     """Where one fine-tuned cut is kept until the end, named by all that decides its weights."""
-    files = encoders.digest(encoders.find(request.model))
+    files = digest(find(request.model))
     told = [files, list(keep), asdict(request.recipe), request.seed, request.task.train]
     return request.work / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 

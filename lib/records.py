@@ -23,7 +23,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from lib import corpora, encoders, provenance
+from lib import checkpoints, corpora, encoders, provenance
 from lib.errors import BadInput, one_of
 from lib.provenance import ROOT
 from lib.settings import Settings
@@ -177,8 +177,8 @@ def _joined(digests: list[str | None]) -> str | None:
 
 def _files(model: str) -> str | None:
     """Digest of a model's files, None where they are not on this machine."""
-    folder = encoders.local(model)
-    return folder and encoders.digest(folder)
+    folder = checkpoints.local(model)
+    return folder and checkpoints.digest(folder)
 
 
 def _agrees(line: dict, known: dict) -> bool:

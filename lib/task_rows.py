@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from lib import activations, corpora, encoders, finetune
+from lib.checkpoints import digest, find
 from lib.metrics import word_majority
 from lib.settings import Settings
 
@@ -91,7 +92,7 @@ def rows(model: str, task: str, settings: Settings, weights: str = "trained") ->
     weights
         ``trained``, or ``random`` for the random-init baseline.
     """
-    files = encoders.digest(encoders.find(model))
+    files = digest(find(model))
     text = corpora.digest(task, root=settings.data, seed=DRAWN)
     chosen = (getattr(settings, name) for name in ("data", *READS))
     return _rows(Reading(model, task, weights, files, text, *chosen))

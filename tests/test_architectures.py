@@ -11,7 +11,7 @@ from conftest import CORPUS, SENTENCES, predict, write
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
-from lib import BadInput, activations, dropping, encoders, from_scratch
+from lib import BadInput, activations, dropping, encoders, from_scratch, structure
 
 BLOCKS = 4
 CUTS = [(1, 2, 3), (0, 2, 3), (0,)]
@@ -136,7 +136,7 @@ def test_a_cut_is_the_model_that_skips_the_other_blocks(folders, name):
             continue
         dropping.drop_blocks(model, keep)
         assert dropping.n_blocks(model) == len(keep)
-        if not encoders.family(whole).shared:
+        if not structure.family(whole).shared:
             wanted = said(skipping(whole, keep), ids)[0]
             torch.testing.assert_close(said(model, ids)[0], wanted, atol=1e-5, rtol=1e-5)
 

@@ -17,7 +17,7 @@ from lib import BadInput, activations, checkpoints, dropping, encoders
 
 def test_published_weights_have_the_digest_of_the_table():
     folder = encoders.find("all-minilm-l6-v2")
-    assert encoders.weights_digest(folder) == encoders.MODELS["all-minilm-l6-v2"].sha256
+    assert checkpoints.weights_digest(folder) == encoders.MODELS["all-minilm-l6-v2"].sha256
 
 
 def test_other_weights_under_a_published_name_are_refused(monkeypatch, family_folders):
@@ -373,18 +373,18 @@ def test_what_a_config_asks_of_the_output_changes_nothing(family_folders, tmp_pa
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_folder_that_changes_has_another_digest(family_folders, tmp_path, name):
     folder = shutil.copytree(family_folders["bert"], tmp_path / "model")
-    before = encoders.digest(folder)
-    assert before == encoders.digest(family_folders["bert"])
+    before = checkpoints.digest(folder)
+    assert before == checkpoints.digest(family_folders["bert"])
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content + b" ")
-    assert encoders.digest(folder) != before
+    assert checkpoints.digest(folder) != before
     (folder / name).write_bytes(content)
-    assert encoders.digest(folder) == before
+    assert checkpoints.digest(folder) == before
     (folder / "special_tokens_map.json").write_text("{}")  # a file more is a change too
-    assert encoders.digest(folder) != before
+    assert checkpoints.digest(folder) != before
     (folder / "special_tokens_map.json").unlink()
     (folder / "training.json").write_text("{}")  # no file that decides a number
-    assert encoders.digest(folder) == before
+    assert checkpoints.digest(folder) == before
 
 
 HUB = """

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from lib import encoders, provenance, records
+from lib import checkpoints, encoders, provenance, records
 from lib.errors import BadInput, one_of
 from tests.bench import clusters, peers, probing, tuning, vectors
 from tests.bench.base import MODEL, Bench, rates, sizes
@@ -58,7 +58,7 @@ def _provenance(device: torch.device, seconds: float) -> dict:
         "commit": provenance.commit(),
         "versions": provenance.versions() | peers.versions(),
         "model": MODEL,
-        "weights": encoders.weights_digest(encoders.find(MODEL)),
+        "weights": checkpoints.weights_digest(encoders.find(MODEL)),
         "seconds": seconds,
     }
 
