@@ -139,14 +139,10 @@ def shapes(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict[str, li
     """(B, T) of the batches of one pass of ``inference`` and of ``tuning`` over a task."""
     encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
     lengths = [len(ids) for ids in encoded.ids]
-    groups = (
-        batches.bucket(lengths, batches.batch_size(model.device)),
-        plan(lengths, recipe, SEED)[1:],
-    )
-    return {
-        work: [(len(group), max(lengths[i] for i in group)) for group in found]
-        for work, found in zip(WORK, groups, strict=True)
-    }
+    size = batches.batch_size(model.device)
+    groups = batches.bucket(lengths, size), plan(lengths, recipe, SEED)[1:]
+    found = [[(len(group), max(lengths[i] for i in group)) for group in work] for work in groups]
+    return dict(zip(WORK, found, strict=True))
 
 
 def inference(model, tokenizer, encoded: batches.Encoded) -> float:
@@ -232,17 +228,16 @@ def size(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         stored = encoders.stored_bytes(dropping.save(model, tokenizer, Path(folder)))
         found = alone(_memory, folder, task, recipe)
-    most = {"start": 0 if "device_peak_bytes" in found else found["start_bytes"]}
-    most |= {work: found[work] for work in WORK}
-    blocks = dropping.n_blocks(model)
-    return {"blocks": blocks, **parameters(model), "disk_bytes": stored, "memory": most}
+    about = {"disk_bytes": stored, "memory": {name: found[name] for name in ("start", *WORK)}}
+    return {"blocks": dropping.n_blocks(model)} | parameters(model) | about
 
 
 def _memory(folder: str, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
+    most = torch.cuda.max_memory_allocated if torch.cuda.is_available() else held
+    found = {"start": most()}
     model, tokenizer = encoders.load(folder, head=tuple(task.labels))
-    most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else held
     inference(model, tokenizer, finetune.encode(model, tokenizer, task.train, recipe.max_length))
-    found = {"inference": most()}
+    found["inference"] = most()
     tuning(model, tokenizer, task, recipe)
     return found | {"tuning": most()}
 

@@ -20,9 +20,9 @@ import transformers
 from torch import Tensor, nn
 
 from lib.checkpoints import quiet, refusal
-from lib.criteria import block_similarity, criteria, measure
+from lib.criteria import block_similarity, criteria  # noqa: F401  (pages ask for them here)
 from lib.errors import BadInput
-from lib.strategies import (
+from lib.strategies import (  # noqa: F401
     PAPER_STRATEGIES,
     STRATEGIES,
     blocks_to_keep,
@@ -32,12 +32,6 @@ from lib.strategies import (
     most_similar,
 )
 from lib.structure import block_list, family, n_blocks, without_cache
-
-__all__ = [
-    "PAPER_STRATEGIES", "STRATEGIES", "block_list", "block_similarity", "blocks_to_keep",
-    "criteria", "depths", "drop_blocks", "freeze", "greedy", "measure", "most_dropped",
-    "most_similar", "n_blocks", "prove", "save", "smaller",
-]  # fmt: skip
 
 COUNTS = {"n_layer", "n_layers", "num_layers", "num_hidden_layers"}  # in modules
 WINDOWS = {"sliding_window", "local_attention", "attention_chunk_size"}  # tokens, of a config

@@ -239,7 +239,7 @@ def run(
         From :func:`lib.corpora.load`.
     keep
         Blocks that stay, by the numbers of the whole model; default all. From
-        :func:`lib.dropping.blocks_to_keep`.
+        :func:`lib.strategies.blocks_to_keep`.
     recipe, seed
         Everything that is drawn follows from the seed.
     earlier

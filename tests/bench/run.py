@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import re
 import sys
@@ -71,13 +70,7 @@ def significant(value):
     >>> significant({"apart": 1.23456789e-7, "largest": float("inf")})
     {'apart': 1.23457e-07, 'largest': None}
     """
-    if isinstance(value, dict):
-        return {str(key): significant(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [significant(entry) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    return records.rounded(value, lambda number: float(f"{number:.6g}"))
 
 
 def default_file(device, *, quick: bool) -> Path:
