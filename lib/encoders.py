@@ -43,9 +43,8 @@ def title(name: str) -> str:
 
 def blocks(name_or_path: str | Path) -> int:
     """Blocks of a model: from the table, else from its config."""
-    if str(name_or_path) in MODELS:
-        return MODELS[str(name_or_path)].blocks
-    return read_config(find(name_or_path)).num_hidden_layers
+    known = MODELS.get(str(name_or_path))
+    return known.blocks if known else read_config(find(name_or_path)).num_hidden_layers
 
 
 def blocks_at_half(name_or_path: str | Path) -> int:
@@ -56,9 +55,8 @@ def blocks_at_half(name_or_path: str | Path) -> int:
 
 def architecture(name_or_path: str | Path) -> str:
     """The ``model_type`` of a model: from the table, else from its config."""
-    if str(name_or_path) in MODELS:
-        return MODELS[str(name_or_path)].family
-    return read_config(find(name_or_path)).model_type
+    known = MODELS.get(str(name_or_path))
+    return known.family if known else read_config(find(name_or_path)).model_type
 
 
 def default_device() -> torch.device:

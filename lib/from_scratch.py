@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -257,11 +257,10 @@ def stretch(done: int, steps: int) -> int:
     return next((width for width, until in STRETCHES if done < until * steps), LENGTH)
 
 
-def train(
-    plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, every: int,
-    loss: Callable = pretraining.mean_loss,
-) -> dict:  # fmt: skip
+def train(plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, every: int) -> dict:
     """Pretrain a model in place; with ``out`` a killed run goes on to the same weights.
+
+    Only a model that sees both sides of a word begins with short stretches.
 
     Parameters
     ----------
@@ -271,9 +270,6 @@ def train(
         From :func:`read`; where there are fewer rows than the steps need, they come again.
     every
         Updates from one measurement on the held-out rows to the next.
-    loss
-        ``loss(model, tokenizer, inputs)``: what is learned. Only a model that sees both sides of a
-        word, and has no teacher, begins with short stretches.
 
     Returns
     -------
@@ -282,12 +278,12 @@ def train(
         ``accuracy`` and ``asked`` on the held-out rows.
     """
     pretraining.for_short_rows(model.to(encoders.default_device()))
-    both_ways = pretraining.objective(model) is not pretraining.causal
-    grows = both_ways and loss is pretraining.mean_loss
+    grows = pretraining.objective(model) is not pretraining.causal
 
     def said(inputs: dict[str, Tensor], _) -> Tensor:
         width = stretch(state.done, plan.steps) if grows else plan.recipe.max_length
-        return loss(model, learner, {k: value.reshape(-1, width) for k, value in inputs.items()})
+        inputs = {name: value.reshape(-1, width) for name, value in inputs.items()}
+        return pretraining.mean_loss(model, learner, inputs)
 
     def watch(done: int) -> dict | None:
         if done % every == 0 or done == plan.steps:
@@ -295,9 +291,7 @@ def train(
         return None
 
     told = [plan.architecture, STRETCHES]
-    state = pretraining.training_on(
-        rows, model, learner, said, recipe=plan.recipe, seed=0, told=told
-    )
+    state = pretraining.training_on(rows, model, learner, said, plan.recipe, seed=0, told=told)
     return finish(state, Path(plan.out) / "run.safetensors" if plan.out else None, watch=watch)
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import yaml
 
-__all__ = ["CONFIG_FAULTS", "FAMILIES", "MINIATURES", "MODELS", "OF_BLOCKS", "Family", "Model"]
-
 
 @dataclass(frozen=True)
 class Family:

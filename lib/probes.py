@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from torch.nn.functional import one_hot
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.segments import Layout, Parts, Table, first_weights, forward, layout, train, unpacked
+from lib.segments import Parts, Table, first_weights, forward, layout, train, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
 PART = 512  # rows of a chunk whose squares are summed
@@ -165,7 +164,11 @@ def fit_probes(
     judge = None
     if dev and protocol.best:
         held = (dev[0].to(prepared)[:, where.columns] - scaling[0]) / scaling[1]
-        judge = partial(_judge, held, _numbered(dev[1], classes), where, metric)
+        gold = _numbered(dev[1], classes)
+
+        def judge(parts: Parts) -> np.ndarray:
+            return _scores(_answers(forward(held, where, parts), bool(classes)), gold, metric)
+
     numbers = torch.from_numpy(_numbered(labels, classes)).to(rows.device)
     target = one_hot(numbers, len(classes)).T.float() if classes else numbers[None]
     flat, table = first_weights(where, sets, seeds), Table(prepared, target, *scaling)
@@ -247,10 +250,3 @@ def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarr
     return np.array(
         [next(iter(METRICS[metric](p, gold).values())) for p in predicted.cpu().numpy()]
     )
-
-
-def _judge(
-    held: Tensor, gold: np.ndarray, where: Layout, metric: str | None, parts: Parts
-) -> np.ndarray:
-    """Score of every probe on held-out rows, from the views of the weights."""
-    return _scores(_answers(forward(held, where, parts), gold.dtype.kind == "i"), gold, metric)
