@@ -5,8 +5,6 @@ back in the order of the sentences given, whatever the batches. Kept, they cost 
 (:func:`extract`); streamed into sums, only one batch is ever held (:func:`stream`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ with sequences of about equal length, and padding is never counted: neither in a
 position. Memory: the ids of all sentences, about 8 bytes a token.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence

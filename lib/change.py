@@ -1,7 +1,5 @@
 """What fine-tuning changes: how alike each layer is before and after it, on the same sentences."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -3,8 +3,6 @@
 Weights are read from safetensors only; code and pickles that come with a checkpoint are never run.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

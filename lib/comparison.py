@@ -4,8 +4,6 @@ A record keeps what a model predicted, one character an example, so that two mod
 on the same examples without running either again.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from torch import Tensor

@@ -5,8 +5,6 @@ that a busy moment hits all alike; the smaller models share the weights of the w
 memory is that of a fresh process per depth, which reads a saved model.
 """
 
-from __future__ import annotations
-
 import inspect
 import multiprocessing
 import re

@@ -3,8 +3,6 @@
 Layer 0 is what enters the first block, layer b + 1 what leaves block b. Padding never counts.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 from torch import Tensor, nn

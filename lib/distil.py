@@ -5,8 +5,6 @@ until its vectors point where the teacher's do. Sentence encoders are published 
 predicts words, so by default only the last layer is imitated; :data:`LOSSES` has what else can be.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

@@ -5,8 +5,6 @@ config, so that the smaller model saves and reloads as any other. Which ones is 
 :mod:`lib.strategies` and :mod:`lib.criteria`. Blocks are numbered 0 to n - 1, 0 being the lowest.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

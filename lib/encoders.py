@@ -4,8 +4,6 @@ A model is a name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder; enc
 of transformers alike. What does not fit its config, or its tokenizer, is refused.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 
@@ -75,7 +73,7 @@ def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
     Parameters
     ----------
     name_or_path
-        A name in :data:`MODELS`, a Hub id, or a folder.
+        A name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder.
     head
         None for the bare model, ``"lm"`` for the head that predicts words, masked or next ones, as
         the checkpoint was made. For a sequence classification head the names of its classes, ()

@@ -5,8 +5,6 @@ on from a checkpoint of its own. :func:`tuned` keeps the weights of the whole mo
 training did to each layer is said by :mod:`lib.change`, and students are in :mod:`lib.distil`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

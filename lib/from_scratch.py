@@ -6,8 +6,6 @@ of tokenizer, architecture and objective are those of the released miniature of 
 and weights are new. All draws follow from seed 0.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ A fine-tuned classifier with a labelled file, or a model that predicts words wit
 readers who have no model at hand an example is made.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass, replace

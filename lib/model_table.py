@@ -4,8 +4,6 @@ Adding a model is one entry in ``models.yml``. Architectures need none, unless t
 not say all: then one in :data:`FAMILIES`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -5,8 +5,6 @@ trained, the whole model first, until the loss exceeds the tolerance. All of thi
 the test part is looked at once, at the end. What is given is checked by :mod:`lib.given`.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import itertools

@@ -11,8 +11,6 @@ For any language model, a miniature or not:
 Memory: as :mod:`lib.training`, and two bytes a token of the text.
 """
 
-from __future__ import annotations
-
 import lzma
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

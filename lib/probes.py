@@ -8,8 +8,6 @@ Memory: four numbers for each weight and one batch; the rows once more only wher
 picked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,26 +19,11 @@ from torch.nn.functional import one_hot
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.segments import Parts, Table, first_weights, forward, layout, train, unpacked
+from lib.segments import Parts, Protocol, Table, first_weights, forward, layout, train, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
 PART = 512  # rows of a chunk whose squares are summed
 CONSTANT = 1e-6  # of its mean: a column that varies less is not stretched
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How probes are trained, as data; numbers are the released code's."""
-
-    standardise: bool  # columns to mean 0 and variance 1 over the training rows (P6)
-    shuffle: bool  # draw the batches anew in every epoch (P5)
-    squared: bool  # second penalty: the squared norm of the weights, or the norm itself (P7)
-    best: bool  # keep the epoch that scores best on dev, where dev is given, or the last one
-    epochs: int = 10
-    batch: int = 128
-    learning_rate: float = 1e-3
-    l1: float = 1e-5
-    l2: float = 1e-5
 
 
 PROTOCOLS = {

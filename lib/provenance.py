@@ -1,7 +1,5 @@
 """What made a number: the commit of the code, the versions of packages, and the device."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from functools import cache

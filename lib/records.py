@@ -8,8 +8,6 @@ Files are replaced whole, provenance first: a process killed at any instant leav
 never a number without its provenance.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import json

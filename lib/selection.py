@@ -6,8 +6,6 @@ selector (LS), one neuron per cluster (CC), and feature selection (FS). Every re
 by their global number, ``l * H + h``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is run: the parameters of every page, checked once, with the defaults of three profiles."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import itertools

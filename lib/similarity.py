@@ -4,8 +4,6 @@ Both are read from the scatter matrix of one table of words or sentences by neur
 layer, which is never kept. Memory: D x D doubles (BERT-base: 9,984 columns, 0.8 GB).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -60,7 +58,7 @@ class Moments:
         self._square = torch.zeros(width, width, device=device, dtype=torch.float64)
 
     @_plain
-    def update(self, rows: Tensor) -> Moments:
+    def update(self, rows: Tensor) -> "Moments":
         """Add a batch of rows, shape (n, D), on any device and of any floating precision."""
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise BadInput(f"rows have shape {tuple(rows.shape)}; (n, {self.width}) is needed")

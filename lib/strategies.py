@@ -5,8 +5,6 @@ some a measure of each block, it names the blocks that go. Blocks are numbered 0
 embeddings up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How results look on every page: theme, colours and markers, rounded numbers, verdict words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

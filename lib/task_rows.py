@@ -8,8 +8,6 @@ both under a digest of everything that they depend on.
 Memory: N * D numbers for each of the last two tasks, on the device where models run.
 """
 
-from __future__ import annotations
-
 from collections import Counter, namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

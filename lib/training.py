@@ -4,8 +4,6 @@ A batch is padded to its longest sentence (the released loop: to 128 tokens). Dr
 and update, so a stopped training goes on to the same weights. Memory: 16 bytes a parameter.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -7,8 +7,6 @@ imported here alone, inside functions; ``make bench`` installs them. Of the part
 ``np.int``, which numpy 2 no longer has and NeuroX's loader of labels asks for.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

@@ -7,8 +7,6 @@ hits all alike; each part also checks that the ways computed the same thing. The
 ``book/results/bench/<device>.json``, is what the benchmark page draws; here times are the content.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -6,8 +6,6 @@ whole vocabulary, batches of eight in training and evaluation, AdamW as torch gi
 cut at norm 1, linear decay. All follow one recipe, and none saves or evaluates on the way.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ Each part measures ours beside a bare forward pass and a peer, and checks that b
 same thing.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch
