@@ -284,14 +284,11 @@ def save(model, tokenizer, folder: str | Path) -> Path:
         tokenizer.save_pretrained(folder)
     if model.base_model is model:
         _keep_modules(Path(model.name_or_path), folder)
-    training = model.training
     try:
-        _agree(model.eval(), *_reread(model, folder), "the model cannot be saved")
+        _agree(model, *_reread(model, folder), "the model cannot be saved")
     except BadInput:
         shutil.rmtree(folder)
         raise
-    finally:
-        model.train(training)
     return folder
 
 

@@ -289,7 +289,7 @@ def train(plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, eve
         return None
 
     told = [plan.architecture, STRETCHES]
-    state = pretraining.training_on(rows, model, learner, said, plan.recipe, seed=0, told=told)
+    state = pretraining.training_on(rows, model, learner, plan.recipe, said, seed=0, told=told)
     return finish(state, Path(plan.out) / "run.safetensors" if plan.out else None, watch=watch)
 
 

@@ -174,12 +174,8 @@ def _training(request: Request, learner, tokenizer) -> training.Training:
     recipe, seed = request.recipe, request.seed
     if request.head != "lm":
         return finetune.fine_tuning(learner, tokenizer, request.task, recipe, seed)
-
-    def said(inputs, _):
-        return pretraining.mean_loss(learner, tokenizer, inputs)
-
-    encoded = pretraining.encoded(rows(request, tokenizer, "train"), tokenizer)
-    return training.Training(learner, tokenizer, encoded, said, recipe=recipe, seed=seed)
+    text = rows(request, tokenizer, "train")
+    return pretraining.training_on(text, learner, tokenizer, recipe, seed=seed)
 
 
 def finish(request: Request, keep: Sequence[int] | None) -> Path | None:

@@ -250,13 +250,15 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     return {"loss": loss / max(asked, 1), "accuracy": right / max(asked, 1), "asked": asked}
 
 
-def training_on(rows: np.ndarray, model, tokenizer, said, recipe: Recipe, **options) -> Training:
-    """A training with as many passes over packed rows as its updates need.
+def training_on(rows, model, tokenizer, recipe: Recipe, said=None, **options) -> Training:
+    """A training on packed rows (N, T), with as many passes as the recipe's updates need, if any.
 
-    ``said`` and ``options`` are as in :class:`lib.training.Training`.
+    ``said``, by default a model's own objective, and ``options`` are as in
+    :class:`lib.training.Training`.
     """
-    epochs = -(-recipe.updates // -(-len(rows) // recipe.batch))
-    recipe = replace(recipe, epochs=epochs)
+    said = said or (lambda inputs, _: mean_loss(model, tokenizer, inputs))
+    if recipe.updates:
+        recipe = replace(recipe, epochs=-(-recipe.updates // -(-len(rows) // recipe.batch)))
     return Training(model, tokenizer, encoded(rows, tokenizer), said, recipe=recipe, **options)
 
 
@@ -266,5 +268,4 @@ def heal(model, tokenizer, rows: np.ndarray, *, steps: int, seed: int = 0) -> di
     Returns the account of :func:`lib.training.finish`.
     """
     usual = replace(RECIPE, updates=steps, learning_rate=5e-4)
-    said = lambda inputs, _: mean_loss(model, tokenizer, inputs)  # noqa: E731
-    return finish(training_on(rows, model, tokenizer, said, usual, seed=seed))
+    return finish(training_on(rows, model, tokenizer, usual, seed=seed))

@@ -45,12 +45,17 @@ def visible(text: str) -> bool:
     return any(character.isprintable() and not character.isspace() for character in text)
 
 
+def parsed(raw) -> float:
+    """What is written as a number; NaN for anything else."""
+    try:
+        return float(raw)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def number(place: str, raw, low: float, high: float) -> float:
     """A number from ``low`` to ``high``."""
-    try:
-        value = float(raw)
-    except (TypeError, ValueError):
-        value = math.nan
+    value = parsed(raw)
     if not low <= value <= high or math.isinf(value):
         valid = "a finite number" if math.isinf(high) else f"a number from {low:g} to {high:g}"
         raise BadInput(f"{place}: label {raw!r} is not {valid}")
