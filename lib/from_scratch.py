@@ -197,9 +197,8 @@ def make(like: str, learner, width: int, blocks: int, *, seed: int = 0):
     """
     heads = max(1, width // HEAD)
     sizes = {"hidden_size": width, "num_hidden_layers": blocks, "num_attention_heads": heads}
-    sizes |= {"vocab_size": len(learner), "d_head": width // heads} | dict.fromkeys(
-        INNER, 4 * width
-    )
+    sizes |= {"vocab_size": len(learner), "d_head": width // heads}
+    sizes |= dict.fromkeys(INNER, 4 * width)
     config = encoders.read_config(encoders.find(like), **sizes)
     config.update(dict.fromkeys(dropout(config), 0.0))
     with torch.random.fork_rng(devices=[]):

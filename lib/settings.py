@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lib import corpora, encoders
 from lib.errors import BadInput, one_of
-from lib.strategies import STRATEGIES
+from lib.strategies import PAPER_STRATEGIES, STRATEGIES
 
 PROFILES = ("tiny", "small", "paper")
 SOURCES = ("embedded", "root", "hub")
@@ -64,6 +64,8 @@ def _some(kind):
 
 Task = Annotated[str, AfterValidator(lambda name: _one_of(name, corpora.TASKS))]
 Model = Annotated[str, AfterValidator(_model)]
+Strategy = Annotated[str, AfterValidator(lambda name: _one_of(name, STRATEGIES))]
+Weights = Annotated[_some(Literal["trained", "random"]), AfterValidator(_trained)]
 Rows = Annotated[int, Field(ge=10, le=100_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -92,10 +94,7 @@ class Settings(BaseModel):
     max_words: Rows  # rows read word by word, of each part of a task
     max_examples: Rows = 10_000  # sentences or pairs, of each part of a task
     seeds: _some(Seed) = (0, 1, 2)
-    weights: Annotated[_some(Literal["trained", "random"]), AfterValidator(_trained)] = (
-        "trained",
-        "random",
-    )
+    weights: Weights = ("trained", "random")
     order: Literal["shuffled", "first"] = "shuffled"  # of sentences drawn; first: as the papers
     pooling: Literal["last", "first", "mean"] = "last"  # piece that a word's vector is read from
     thresholds: _some(Share) = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of 1 - |r|
@@ -104,14 +103,7 @@ class Settings(BaseModel):
     layer_tolerances: _some(Percent) = (1, 2, 3)  # of the oracle that the layer selector may lose
     neuron_tolerance: Percent = 1  # that the feature selector may lose
     cluster_threshold: Share = 0.3  # at which one neuron per cluster is kept
-    strategies: _some(Annotated[str, AfterValidator(lambda s: _one_of(s, STRATEGIES))]) = (
-        "top",
-        "bottom",
-        "even",
-        "odd",
-        "symmetric",
-        "contribution",
-    )
+    strategies: _some(Strategy) = tuple(PAPER_STRATEGIES)
     drop_shares: _some(Part) = (1 / 6, 1 / 3, 1 / 2)  # of the blocks; the papers' 2, 4, 6 of 12
     top_depths: Annotated[int, Field(ge=1, le=1000)] | None = None  # depths tried from the top
     epochs: Annotated[int, Field(ge=1, le=100)] = 3  # this and the next two: the released recipe
