@@ -8,7 +8,7 @@ and weights are new. All draws follow from seed 0.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -254,10 +254,11 @@ def stretch(done: int, steps: int) -> int:
     return next((width for width, until in STRETCHES if done < until * steps), LENGTH)
 
 
-def train(plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, every: int) -> dict:
+def train(
+    plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, every: int,
+    loss: Callable = pretraining.mean_loss,
+) -> dict:  # fmt: skip
     """Pretrain a model in place; with ``out`` a killed run goes on to the same weights.
-
-    Only a model that sees both sides of a word begins with short stretches.
 
     Parameters
     ----------
@@ -267,6 +268,9 @@ def train(plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, eve
         From :func:`read`; where there are fewer rows than the steps need, they come again.
     every
         Updates from one measurement on the held-out rows to the next.
+    loss
+        ``loss(model, tokenizer, inputs)``: what is learned. Only a model that sees both sides of a
+        word, and has no teacher, begins with short stretches.
 
     Returns
     -------
@@ -275,12 +279,12 @@ def train(plan: Plan, model, learner, rows: np.ndarray, held: np.ndarray, *, eve
         ``accuracy`` and ``asked`` on the held-out rows.
     """
     pretraining.for_short_rows(model.to(encoders.default_device()))
-    grows = pretraining.objective(model) is not pretraining.causal
+    both_ways = pretraining.objective(model) is not pretraining.causal
+    grows = both_ways and loss is pretraining.mean_loss
 
     def said(inputs: dict[str, Tensor], _) -> Tensor:
         width = stretch(state.done, plan.steps) if grows else plan.recipe.max_length
-        inputs = {name: value.reshape(-1, width) for name, value in inputs.items()}
-        return pretraining.mean_loss(model, learner, inputs)
+        return loss(model, learner, {k: value.reshape(-1, width) for k, value in inputs.items()})
 
     def watch(done: int) -> dict | None:
         if done % every == 0 or done == plan.steps:
