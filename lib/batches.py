@@ -99,19 +99,15 @@ def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
     for number, entry in zip(again, align(tokenizer, [sentences[i] for i in again]), strict=True):
         aligned[number] = entry
     owner = np.repeat(np.arange(len(sentences)), [len(words) for words in sentences])
-    encoded, row = Encoded([], [], [], [], [], owner, notes), 0
+    parts, row = [], 0
     for words, entry in zip(sentences, aligned, strict=True):
         for part, start in fit(tokenizer, words, entry, limit, notes):
             if (part[3] < 0).any():
                 raise BadInput(f"a word of {' '.join(words)!r:.80} has no piece of its own")
-            columns = (encoded.ids, encoded.types, encoded.first, encoded.last)
-            for column, value in zip(columns, part, strict=True):
-                column.append(value)
-            encoded.start.append(row + start)
+            parts.append((*part, row + start))
             notes["shared"] += int((part[2][1:] <= part[3][:-1]).sum())
         row += len(words)
-    encoded.notes = +notes
-    return encoded
+    return Encoded(*map(list, zip(*parts, strict=True)), owner, +notes)
 
 
 def _encode_sentences(tokenizer, sentences, limit: int, summary: str) -> Encoded:
