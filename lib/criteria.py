@@ -20,12 +20,9 @@ def _real(batch: Batch) -> Tensor:
     return batch.inputs["attention_mask"].bool()
 
 
-def _each(hidden: Tensor) -> Tensor:
-    return torch.arange(len(hidden), device=hidden.device)
-
-
 def _last(hidden: Tensor, batch: Batch) -> Tensor:
-    return hidden[_each(hidden), -1 - _real(batch).flip(1).int().argmax(1)]
+    each = torch.arange(len(hidden), device=hidden.device)
+    return hidden[each, -1 - _real(batch).flip(1).int().argmax(1)]
 
 
 def _mean(hidden: Tensor, batch: Batch) -> Tensor:
