@@ -65,6 +65,12 @@ class TaskInfo:
         return tuple(filter(None, (self.own, self.folder and "folder", self.hub and "hub")))
 
 
+def _cut(items, share: float) -> tuple:
+    """The first so many items, and the others."""
+    place = int(len(items) * share)
+    return items[:place], items[place:]
+
+
 def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Split ``n`` training rows 90/10 into train and dev, exactly as the released code of paper A.
 
@@ -79,19 +85,12 @@ def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
     """
     order = np.arange(n)
     np.random.RandomState(7361).shuffle(order)
-    cut = int(n * 0.90)
-    return order[:cut], order[cut:]
+    return _cut(order, 0.90)
 
 
 def _glue_split(train, dev):
     """Official train cut by :func:`official_split`; test on official dev, as paper A does."""
     return *([train[i] for i in rows] for rows in official_split(len(train))), dev
-
-
-def _cut(items: list, share: float) -> tuple[list, list]:
-    """The first so many items, and the others."""
-    place = int(len(items) * share)
-    return items[:place], items[place:]
 
 
 READERS = {
