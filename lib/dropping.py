@@ -253,10 +253,8 @@ def freeze(model, blocks: Sequence[int] = (), *, embeddings: bool = False):
     embeddings
         Freeze all of the embeddings (XLNet has word embeddings only).
     """
-    frozen: list[nn.Module] = []
-    if blocks:
-        listed = block_list(model)
-        frozen += [listed[block] for block in _checked(blocks, len(listed))]
+    listed = _checked(blocks, n_blocks(model)) if blocks else []
+    frozen = [block_list(model)[block] for block in listed]
     if embeddings:
         base = model.base_model
         frozen.append(getattr(base, "embeddings", None) or base.word_embedding)
