@@ -106,13 +106,7 @@ def stream(
 
 
 def extract(
-    model,
-    tokenizer,
-    sentences: Sequence,
-    *,
-    level: str,
-    max_length: int | None = None,
-    **options,
+    model, tokenizer, sentences: Sequence, *, level: str, max_length: int | None = None, **options
 ) -> Activations:
     """Vectors of all layers for every word or sentence, kept in memory.
 

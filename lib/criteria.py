@@ -106,13 +106,7 @@ def _layers(model, batch: Batch) -> list[Tensor]:
 
 @torch.inference_mode()
 def measure(
-    model,
-    tokenizer,
-    encoded: batches.Encoded,
-    tokens=("rows",),
-    *,
-    cka=False,
-    **options,
+    model, tokenizer, encoded: batches.Encoded, tokens=("rows",), *, cka=False, **options
 ) -> dict:
     """Likeness of all layers over some text, in one pass, for one or several kinds of tokens.
 

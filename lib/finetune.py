@@ -16,16 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import (
-    batches,
-    comparison,
-    corpora,
-    criteria,
-    dropping,
-    encoders,
-    provenance,
-    records,
-)
+from lib import batches, comparison, corpora, criteria, dropping, encoders, provenance, records
 from lib.checkpoints import digest, find, once
 from lib.errors import BadInput
 from lib.settings import Settings
