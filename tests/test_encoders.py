@@ -419,3 +419,24 @@ def test_a_model_that_is_not_there_and_a_hub_that_is_not_are_told_apart(tmp_path
     assert "'no--body/-x' is no valid Hub id" in invalid
     assert "the Hub did not answer (no connection" in silent
     assert "Error" not in done.stdout and "class" not in done.stdout
+
+
+def test_what_is_made_once_appears_whole_or_not_at_all(tmp_path):
+    place, made = tmp_path / "made", []
+
+    def killed(fresh):
+        fresh.mkdir()
+        (fresh / "half").touch()
+        raise KeyboardInterrupt
+
+    def makes(fresh):
+        made.append(fresh)
+        fresh.mkdir()
+        (fresh / "whole").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.once(place, killed)
+    assert not place.exists()
+    for _ in range(2):
+        assert checkpoints.once(place, makes) == place
+    assert len(made) == 1 and [file.name for file in place.iterdir()] == ["whole"]
