@@ -5,8 +5,6 @@ back in the order of the sentences given, whatever the batches. Kept, they cost 
 (:func:`extract`); streamed into sums, only one batch is ever held (:func:`stream`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lib import batches
 from lib.batches import Batch
 from lib.errors import BadInput, one_of
 from lib.structure import without_cache
-
-# Padded tokens at once. On a CPU small batches win: less padding, and layers that stay in the cache
-# (sentences of the benchmark: 512 takes an eighth less time than 2048, 384 some 5 % less again).
-BATCH_TOKENS = {"cpu": 384, "cuda": 32768}
 
 
 @dataclass(frozen=True)
@@ -62,29 +55,9 @@ POOLING = {
 }
 
 
-def to_device(batch: Batch, device) -> Batch:
-    """Copy a batch to a device."""
-    inputs = {key: value.to(device, non_blocking=True) for key, value in batch.inputs.items()}
-    return Batch(inputs, batch.first.to(device), batch.last.to(device), batch.where)
-
-
-def batch_size(device: torch.device) -> int:
-    """Padded tokens of a batch, where nothing else is asked for."""
-    return BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
-
-
 def n_layers(model) -> int:
     """L: blocks of a model plus the embedding layer."""
     return model.config.num_hidden_layers + 1
-
-
-def _checked_layers(model, layers: Sequence[int] | None) -> list[int]:
-    valid = range(n_layers(model))
-    chosen = list(valid if layers is None else layers)
-    wrong = [layer for layer in chosen if layer not in valid]
-    if wrong or not chosen:
-        raise BadInput(f"layers {wrong or chosen} do not exist; valid: 0 to {valid[-1]}")
-    return chosen
 
 
 def states(model, batch: Batch) -> tuple[Tensor, ...]:
@@ -96,25 +69,14 @@ def states(model, batch: Batch) -> tuple[Tensor, ...]:
     return hidden
 
 
-def _forward(model, batch: Batch, layers: list[int], pool) -> Tensor:
-    """Rows of one batch, (n, L, H), on the model's device."""
-    hidden = states(model, batch)
-    width = hidden[0].shape[-1]
-    rows = hidden[0].new_empty(len(batch.last), len(layers), width)
-    for place, layer in enumerate(layers):
-        rows[:, place] = pool(hidden[layer].reshape(-1, width), batch)
-    return rows
-
-
 @torch.inference_mode()
 def stream(
     model,
     tokenizer,
     encoded: batches.Encoded,
     *,
-    layers: Sequence[int] | None = None,
-    batch_tokens: int | None = None,
     pooling: str = "last",
+    batch_tokens: int | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield ``rows (n, L, H)`` on the model's device and ``where (n,)``, batch by batch.
@@ -125,14 +87,10 @@ def stream(
         From :func:`lib.encoders.load`; the model must be in evaluation mode.
     encoded
         From :func:`lib.batches.encode`.
-    layers
-        Layers wanted, in the order wanted; default all, 0 being the embedding output.
-    batch_tokens
-        Padded tokens of a batch at most; default by device. It changes speed, not results.
     pooling
         How a word's vector is read from its pieces: ``last``, ``first`` or ``mean``.
-    progress
-        Show a bar that counts rows.
+    batch_tokens, progress
+        As for :func:`lib.batches.batches`. They change speed, not results.
 
     Notes
     -----
@@ -141,25 +99,14 @@ def stream(
     one_of("pooling", pooling, POOLING)
     if model.training:
         raise BadInput("the model is in training mode, where dropout changes rows; call .eval()")
-    chosen, device = _checked_layers(model, layers), next(model.parameters()).device
-    size = batch_tokens or batch_size(device)
-    with tqdm(total=len(encoded.owner), unit="row", disable=not progress, leave=False) as bar:
-        for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
-            yield _forward(model, to_device(batch, device), chosen, POOLING[pooling]), batch.where
-            bar.update(len(batch.where))
+    options = {"batch_tokens": batch_tokens, "progress": progress}
+    for batch in batches.batches(encoded, model, tokenizer, **options):
+        rows = [POOLING[pooling](layer.flatten(0, 1), batch) for layer in states(model, batch)]
+        yield torch.stack(rows, dim=1), batch.where
 
 
 def extract(
-    model,
-    tokenizer,
-    sentences: Sequence,
-    *,
-    level: str,
-    layers: Sequence[int] | None = None,
-    batch_tokens: int | None = None,
-    pooling: str = "last",
-    max_length: int | None = None,
-    progress: bool = False,
+    model, tokenizer, sentences: Sequence, *, level: str, max_length: int | None = None, **options
 ) -> Activations:
     """Vectors of all layers for every word or sentence, kept in memory.
 
@@ -172,10 +119,10 @@ def extract(
     level
         ``word``: one row per word. ``sentence``: one row per sentence, its first token (BERT and
         like) or its last (XLNet).
-    layers, batch_tokens, pooling, progress
-        As for :func:`stream`.
     max_length
         Tokens of a sequence at most; default the model's limit.
+    options
+        ``pooling``, ``batch_tokens`` and ``progress``, as for :func:`stream`.
 
     Returns
     -------
@@ -185,12 +132,10 @@ def extract(
     Raises
     ------
     BadInput
-        For an unknown level, pooling or layer, or a sentence that is empty.
+        For an unknown level or pooling, or a sentence that is empty.
     """
     encoded = batches.encode(model, tokenizer, sentences, level=level, max_length=max_length)
-    options = {"layers": layers, "batch_tokens": batch_tokens, "pooling": pooling}
-    shape = (len(encoded.owner), len(_checked_layers(model, layers)), model.config.hidden_size)
-    out = torch.empty(shape)
-    for rows, where in stream(model, tokenizer, encoded, progress=progress, **options):
+    out = torch.empty(len(encoded.owner), n_layers(model), model.config.hidden_size)
+    for rows, where in stream(model, tokenizer, encoded, **options):
         out[where] = rows.to("cpu", torch.float32)
     return Activations(out, encoded.owner, encoded.notes)

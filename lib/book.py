@@ -11,8 +11,6 @@ Command line::
     python -m lib.book build PROFILE
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

@@ -1,7 +1,5 @@
 """What fine-tuning changes: how alike each layer is before and after it, on the same sentences."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -40,12 +38,10 @@ def vectors(model, tokenizer, encoded: batches.Encoded) -> dict[str, Tensor]:
     """
     shape = len(encoded.owner), activations.n_layers(model), model.config.hidden_size
     found = {token: torch.empty(shape, device=model.device) for token in VECTORS}
-    size = activations.batch_size(model.device)
-    for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
-        here = activations.to_device(batch, model.device)
-        states = activations.states(model, here)
+    for batch in batches.batches(encoded, model, tokenizer):
+        states = activations.states(model, batch)
         for token, rows in found.items():
-            each = [criteria.TOKENS[VECTORS[token]](layer, here) for layer in states]
+            each = [criteria.TOKENS[VECTORS[token]](layer, batch) for layer in states]
             rows[batch.where] = torch.stack(each, dim=1).float()
     return found
 

@@ -3,17 +3,18 @@
 Weights are read from safetensors only; code and pickles that come with a checkpoint are never run.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json
 import logging
+import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import transformers
+from filelock import FileLock
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -185,6 +186,18 @@ def _sum(file: Path, size: int, changed: int) -> str:
 def stored_bytes(folder: Path) -> int:
     """Bytes of a model's weights on disk: all its safetensors files."""
     return sum(file.stat().st_size for file in folder.glob(WEIGHTS))
+
+
+def once(place: Path, make: Callable[[Path], None]) -> Path:
+    """A file or folder that ``make`` writes, once: it appears whole, and other processes wait."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):
+        fresh = place.with_suffix(".part")
+        shutil.rmtree(fresh, ignore_errors=True)  # of a process that was killed
+        if not place.exists():
+            make(fresh)
+            fresh.rename(place)
+    return place
 
 
 @contextmanager

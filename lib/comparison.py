@@ -4,8 +4,6 @@ A record keeps what a model predicted, one character an example, so that two mod
 on the same examples without running either again.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from torch import Tensor
@@ -117,11 +115,11 @@ def bootstrap(task: corpora.Task, *kept: str, draws: int = 200, seed: int = 0) -
     given = [np.array(read(task, one), dtype=object) for one in kept]
     gold = np.array([label for _, label in task.test], dtype=object)
     drawn = np.random.default_rng(seed).integers(len(gold), size=(draws, len(gold)))
-    return np.array([[_score(task, one[rows], gold[rows]) for one in given] for rows in drawn])
 
+    def score(one: np.ndarray, rows: np.ndarray) -> float:
+        return next(iter(corpora.score(task, one[rows].tolist(), gold[rows].tolist()).values()))
 
-def _score(task: corpora.Task, given: np.ndarray, gold: np.ndarray) -> float:
-    return next(iter(corpora.score(task, given.tolist(), gold.tolist()).values()))
+    return np.array([[score(one, rows) for one in given] for rows in drawn])
 
 
 def error(task: corpora.Task, whole: str, cut: str, **options) -> float:

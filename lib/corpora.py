@@ -1,8 +1,8 @@
 """Sentences and labels of any task, from any of its sources, with an account of what was read.
 
-The first step of every experiment: :func:`load` reads a task of :data:`TASKS` from the generated
-treebank, the archive of rated sentences, a folder with the original files, or the Hub. Memory:
-plain Python lists, some 100 MB for the largest set.
+The first step of every experiment: :func:`load` reads a task of :data:`~lib.task_table.TASKS` from
+the generated treebank, the archive of rated sentences, a folder with the original files, or the
+Hub. Memory: plain Python lists, some 100 MB for the largest set.
 """
 
 import itertools
@@ -18,12 +18,7 @@ import numpy as np
 
 from lib import archive, metrics, readers, treebank
 from lib.errors import BadInput, one_of
-from lib.task_table import TASKS, TaskInfo, official_split
-
-__all__ = [
-    "TASKS", "Task", "TaskInfo", "constant", "data_root", "digest", "load", "official_split",
-    "sample", "score", "title",
-]  # fmt: skip
+from lib.task_table import TASKS, TaskInfo
 
 EMBEDDED_SIZES = (4000, 500, 500)  # sentences of the generated treebank for train, dev and test
 WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")
@@ -41,7 +36,7 @@ class Task:
     Attributes
     ----------
     name, kind, metric
-        As in :class:`TaskInfo`.
+        As in :class:`~lib.task_table.TaskInfo`.
     title
         The name in prose; it says so where the text is generated.
     labels
@@ -54,7 +49,7 @@ class Task:
     skipped
         What the reader left out or altered by rule, and how often.
     train, dev, test
-        Items; see :class:`TaskInfo` for their shape.
+        Items; see :class:`~lib.task_table.TaskInfo` for their shape.
     """
 
     name: str
@@ -102,7 +97,7 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     Parameters
     ----------
     name
-        Key of :data:`TASKS`.
+        Key of :data:`~lib.task_table.TASKS`.
     root
         None or ``"embedded"``: the generated treebank, for tagging. ``"root"``: the data root of
         :func:`data_root`. ``"hub"``: ``nyu-mll/glue`` on the Hub, or its cache. Any other value: a

@@ -5,8 +5,6 @@ that a busy moment hits all alike; the smaller models share the weights of the w
 memory is that of a fresh process per depth, which reads a saved model.
 """
 
-from __future__ import annotations
-
 import inspect
 import multiprocessing
 import re
@@ -23,8 +21,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 
-from lib import activations, batches, corpora, dropping, encoders, finetune
+from lib import batches, corpora, dropping, encoders, finetune
 from lib.errors import BadInput
+from lib.structure import family
 from lib.training import Recipe, plan
 
 SEED = 0  # of the order of the batches; it changes no result that is kept
@@ -76,7 +75,7 @@ def parameters(model) -> dict[str, int]:
 
     The first also counts position embeddings, normalisation, pooler and head.
     """
-    shared = encoders.family(model).shared
+    shared = family(model).shared
     blocks = model.base_model.get_submodule(SHARED) if shared else dropping.block_list(model)
     return {
         "parameters": encoders.n_parameters(model),
@@ -138,14 +137,10 @@ def shapes(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict[str, li
     """(B, T) of the batches of one pass of ``inference`` and of ``tuning`` over a task."""
     encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
     lengths = [len(ids) for ids in encoded.ids]
-    groups = (
-        batches.bucket(lengths, activations.batch_size(model.device)),
-        plan(lengths, recipe, SEED)[1:],
-    )
-    return {
-        work: [(len(group), max(lengths[i] for i in group)) for group in found]
-        for work, found in zip(WORK, groups, strict=True)
-    }
+    size = batches.batch_size(model.device)
+    groups = batches.bucket(lengths, size), plan(lengths, recipe, SEED)[1:]
+    found = [[(len(group), max(lengths[i] for i in group)) for group in work] for work in groups]
+    return dict(zip(WORK, found, strict=True))
 
 
 def inference(model, tokenizer, encoded: batches.Encoded) -> float:
@@ -231,17 +226,16 @@ def size(model, tokenizer, task: corpora.Task, recipe: Recipe) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         stored = encoders.stored_bytes(dropping.save(model, tokenizer, Path(folder)))
         found = alone(_memory, folder, task, recipe)
-    most = {"start": 0 if "device_peak_bytes" in found else found["start_bytes"]}
-    most |= {work: found[work] for work in WORK}
-    blocks = dropping.n_blocks(model)
-    return {"blocks": blocks, **parameters(model), "disk_bytes": stored, "memory": most}
+    about = {"disk_bytes": stored, "memory": {name: found[name] for name in ("start", *WORK)}}
+    return {"blocks": dropping.n_blocks(model)} | parameters(model) | about
 
 
 def _memory(folder: str, task: corpora.Task, recipe: Recipe) -> dict[str, int]:
-    model, tokenizer = encoders.load(folder, head=finetune.outputs(task))
-    most = torch.cuda.max_memory_allocated if model.device.type == "cuda" else held
+    most = torch.cuda.max_memory_allocated if torch.cuda.is_available() else held
+    found = {"start": most()}
+    model, tokenizer = encoders.load(folder, head=tuple(task.labels))
     inference(model, tokenizer, finetune.encode(model, tokenizer, task.train, recipe.max_length))
-    found = {"inference": most()}
+    found["inference"] = most()
     tuning(model, tokenizer, task, recipe)
     return found | {"tuning": most()}
 

@@ -3,17 +3,15 @@
 Layer 0 is what enters the first block, layer b + 1 what leaves block b. Padding never counts.
 """
 
-from __future__ import annotations
-
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from lib import activations, batches, encoders
+from lib import activations, batches
 from lib.batches import Batch
 from lib.errors import one_of
 from lib.similarity import Moments, linear_cka
+from lib.structure import block_list, family, n_blocks
 
 CHUNK = 2048  # rows whose double-precision copies are held at once
 
@@ -22,12 +20,9 @@ def _real(batch: Batch) -> Tensor:
     return batch.inputs["attention_mask"].bool()
 
 
-def _each(hidden: Tensor) -> Tensor:
-    return torch.arange(len(hidden), device=hidden.device)
-
-
 def _last(hidden: Tensor, batch: Batch) -> Tensor:
-    return hidden[_each(hidden), -1 - _real(batch).flip(1).int().argmax(1)]
+    each = torch.arange(len(hidden), device=hidden.device)
+    return hidden[each, -1 - _real(batch).flip(1).int().argmax(1)]
 
 
 def _mean(hidden: Tensor, batch: Batch) -> Tensor:
@@ -98,9 +93,9 @@ def _layers(model, batch: Batch) -> list[Tensor]:
     def keep(_, __, output):
         left[:] = [output if isinstance(output, Tensor) else output[0]]
 
-    if encoders.family(model).shared:
+    if family(model).shared:
         return list(activations.states(model, batch))
-    hook = encoders.block_list(model)[-1].register_forward_hook(keep)
+    hook = block_list(model)[-1].register_forward_hook(keep)
     try:
         hidden = activations.states(model, batch)
     finally:
@@ -111,14 +106,7 @@ def _layers(model, batch: Batch) -> list[Tensor]:
 
 @torch.inference_mode()
 def measure(
-    model,
-    tokenizer,
-    encoded: batches.Encoded,
-    tokens=("rows",),
-    *,
-    cka=False,
-    batch_tokens=None,
-    progress=False,
+    model, tokenizer, encoded: batches.Encoded, tokens=("rows",), *, cka=False, **options
 ) -> dict:
     """Likeness of all layers over some text, in one pass, for one or several kinds of tokens.
 
@@ -131,8 +119,8 @@ def measure(
         ``last``, ``mean`` (of a sequence), ``all``.
     cka
         Also measure the linear CKA of each block's input and output over all tokens.
-    batch_tokens, progress
-        As for :func:`lib.activations.stream`.
+    options
+        ``batch_tokens`` and ``progress``, as for :func:`lib.batches.batches`.
 
     Returns
     -------
@@ -145,20 +133,16 @@ def measure(
     """
     for kind in tokens:
         one_of("token", kind, TOKENS)
-    total, width, device = encoders.n_blocks(model), model.config.hidden_size, model.device
+    total, width = n_blocks(model), model.config.hidden_size
     found: dict = {kind: Likeness(total + 1) for kind in tokens}
-    moments = [Moments(2 * width, device=device) for _ in range(total if cka else 0)]
-    size = batch_tokens or activations.batch_size(device)
-    with tqdm(total=len(encoded.ids), disable=not progress, leave=False) as bar:
-        for batch in batches.batches(encoded, model, tokenizer, batch_tokens=size):
-            here = activations.to_device(batch, device)
-            hidden = _layers(model, here)
-            for kind in tokens:
-                found[kind].update(torch.stack([TOKENS[kind](h, here) for h in hidden], dim=1))
-            for block, moment in enumerate(moments):
-                pair = [TOKENS["all"](h, here) for h in hidden[block : block + 2]]
-                moment.update(torch.cat(pair, dim=1))
-            bar.update(len(batch.inputs["input_ids"]))
+    moments = [Moments(2 * width, device=model.device) for _ in range(total if cka else 0)]
+    for batch in batches.batches(encoded, model, tokenizer, **options):
+        hidden = _layers(model, batch)
+        for kind in tokens:
+            found[kind].update(torch.stack([TOKENS[kind](h, batch) for h in hidden], dim=1))
+        for block, moment in enumerate(moments):
+            pair = [TOKENS["all"](h, batch) for h in hidden[block : block + 2]]
+            moment.update(torch.cat(pair, dim=1))
     if cka:
         each = [linear_cka(moment.scatter, [width, width])[0, 1] for moment in moments]
         found["cka"] = torch.stack(each).cpu()

@@ -5,22 +5,19 @@ until its vectors point where the teacher's do. Sentence encoders are published 
 predicts words, so by default only the last layer is imitated; :data:`LOSSES` has what else can be.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 
-from lib import activations, batches, dropping, encoders, finetune, records
+from lib import batches, dropping, encoders, finetune, records
+from lib.checkpoints import digest, find, once
 from lib.errors import BadInput, one_of
 from lib.training import Recipe, Training, finish, repeatable
 
@@ -135,11 +132,10 @@ def distil(
 def mean_agreement(student, teacher, tokenizer, sentences: Sequence[Sequence[str]]) -> float:
     """Agreement of two bare encoders on some text, mean over its sequences."""
     encoded = batches.encode(teacher, tokenizer, sentences, level="word", max_length=128)
-    size, found = activations.batch_size(teacher.device), []
-    for batch in batches.batches(encoded, teacher, tokenizer, batch_tokens=size):
-        inputs = activations.to_device(batch, teacher.device).inputs
-        vectors = (model(**inputs).last_hidden_state for model in (student, teacher))
-        found.append(agreement(*vectors, inputs["attention_mask"]))
+    found = []
+    for batch in batches.batches(encoded, teacher, tokenizer):
+        vectors = (model(**batch.inputs).last_hidden_state for model in (student, teacher))
+        found.append(agreement(*vectors, batch.inputs["attention_mask"]))
     return float(torch.cat(found).mean())
 
 
@@ -166,29 +162,23 @@ def student(
         The account of the training, ``keep``, ``losses``, and ``agreement`` on the held-out text,
         ``before`` and ``after``.
     """
-    known = [encoders.digest(encoders.find(model)), list(keep), asdict(recipe), seed, list(losses)]
-    digest = hashlib.sha256(json.dumps([known, sentences, held]).encode()).hexdigest()[:24]
-    folder = finetune.cached(f"student-{digest}")
-    with FileLock(folder.with_suffix(".lock")):  # other processes wait while one makes it
-        if not (folder / ABOUT).exists():
-            with repeatable(encoders.default_device()):
-                torch.manual_seed(seed)  # a pooler that was not pretrained is drawn
-                teacher, tokenizer = encoders.load(model)
-            file = folder.with_suffix(".safetensors")
-            chosen = {"recipe": recipe, "seed": seed, "losses": losses, "checkpoint": file}
-            made, account = distil(teacher, tokenizer, sentences, keep, **chosen)
-            pair = {"before": dropping.smaller(teacher, keep), "after": made}
-            about = account | {"keep": list(keep), "losses": list(losses)}
-            about["agreement"] = {
-                when: mean_agreement(one, teacher, tokenizer, held) for when, one in pair.items()
-            }
-            _write(made, tokenizer, records.rounded(about), folder)
-    return folder, json.loads((folder / ABOUT).read_text())
+    known = [digest(find(model)), list(keep), asdict(recipe), seed, list(losses)]
+    name = hashlib.sha256(json.dumps([known, sentences, held]).encode()).hexdigest()[:24]
+    folder = finetune.cached(f"student-{name}")
 
-
-def _write(made, tokenizer, about: dict, folder: Path) -> None:
-    """Write a student and its account; the folder appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+    def make(fresh: Path) -> None:
+        with repeatable(encoders.default_device()):
+            torch.manual_seed(seed)  # a pooler that was not pretrained is drawn
+            teacher, tokenizer = encoders.load(model)
+        chosen = {"recipe": recipe, "seed": seed, "losses": losses}
+        file = folder.with_suffix(".safetensors")
+        made, account = distil(teacher, tokenizer, sentences, keep, checkpoint=file, **chosen)
+        pair = {"before": dropping.smaller(teacher, keep), "after": made}
+        about = account | {"keep": list(keep), "losses": list(losses)}
+        about["agreement"] = {
+            when: mean_agreement(one, teacher, tokenizer, held) for when, one in pair.items()
+        }
         dropping.save(made, tokenizer, fresh)
-        (Path(fresh) / ABOUT).write_text(json.dumps(about))
-        Path(fresh).rename(folder)
+        (fresh / ABOUT).write_text(json.dumps(records.rounded(about)))
+
+    return folder, json.loads((once(folder, make) / ABOUT).read_text())

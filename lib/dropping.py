@@ -5,8 +5,6 @@ config, so that the smaller model saves and reloads as any other. Which ones is 
 :mod:`lib.strategies` and :mod:`lib.criteria`. Blocks are numbered 0 to n - 1, 0 being the lowest.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil
@@ -20,9 +18,9 @@ import transformers
 from torch import Tensor, nn
 
 from lib.checkpoints import quiet, refusal
-from lib.criteria import block_similarity, criteria, measure
+from lib.criteria import block_similarity, criteria  # noqa: F401  (pages ask for them here)
 from lib.errors import BadInput
-from lib.strategies import (
+from lib.strategies import (  # noqa: F401
     PAPER_STRATEGIES,
     STRATEGIES,
     blocks_to_keep,
@@ -32,12 +30,6 @@ from lib.strategies import (
     most_similar,
 )
 from lib.structure import block_list, family, n_blocks, without_cache
-
-__all__ = [
-    "PAPER_STRATEGIES", "STRATEGIES", "block_list", "block_similarity", "blocks_to_keep",
-    "criteria", "depths", "drop_blocks", "freeze", "greedy", "measure", "most_dropped",
-    "most_similar", "n_blocks", "prove", "save", "smaller",
-]  # fmt: skip
 
 COUNTS = {"n_layer", "n_layers", "num_layers", "num_hidden_layers"}  # in modules
 WINDOWS = {"sliding_window", "local_attention", "attention_chunk_size"}  # tokens, of a config
@@ -261,10 +253,8 @@ def freeze(model, blocks: Sequence[int] = (), *, embeddings: bool = False):
     embeddings
         Freeze all of the embeddings (XLNet has word embeddings only).
     """
-    frozen: list[nn.Module] = []
-    if blocks:
-        listed = block_list(model)
-        frozen += [listed[block] for block in _checked(blocks, len(listed))]
+    listed = _checked(blocks, n_blocks(model)) if blocks else []
+    frozen = [block_list(model)[block] for block in listed]
     if embeddings:
         base = model.base_model
         frozen.append(getattr(base, "embeddings", None) or base.word_embedding)
@@ -292,14 +282,11 @@ def save(model, tokenizer, folder: str | Path) -> Path:
         tokenizer.save_pretrained(folder)
     if model.base_model is model:
         _keep_modules(Path(model.name_or_path), folder)
-    training = model.training
     try:
-        _agree(model.eval(), *_reread(model, folder), "the model cannot be saved")
+        _agree(model, *_reread(model, folder), "the model cannot be saved")
     except BadInput:
         shutil.rmtree(folder)
         raise
-    finally:
-        model.train(training)
     return folder
 
 

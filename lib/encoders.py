@@ -4,8 +4,6 @@ A model is a name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder; enc
 of transformers alike. What does not fit its config, or its tokenizer, is refused.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 
@@ -17,39 +15,10 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from lib.checkpoints import (
-    SHIPPED,
-    digest,
-    find,
-    local,
-    quiet,
-    read_config,
-    read_tokenizer,
-    refusal,
-    stored_bytes,
-    weights_digest,
-)
+from lib.checkpoints import find, quiet, read_config, read_tokenizer, refusal, stored_bytes  # noqa: F401  (pages ask for it here)
 from lib.errors import BadInput, one_of
 from lib.model_table import MODELS
-from lib.structure import (
-    CLASSIFIER,
-    PADDING,
-    block_list,
-    causal,
-    family,
-    max_tokens,
-    n_blocks,
-    predicts,
-    saved_head,
-    summary,
-)
-
-__all__ = [  # what is asked of a model's files and structure is asked here too
-    "MODELS", "SHIPPED", "architecture", "block_list", "blocks", "blocks_at_half", "causal",
-    "default_device", "digest", "family", "find", "load", "local", "max_tokens",
-    "n_blocks", "n_parameters", "predicts", "quiet", "read_config", "read_tokenizer", "refusal",
-    "saved_head", "stored_bytes", "summary", "title", "weights_digest",
-]  # fmt: skip
+from lib.structure import CLASSIFIER, PADDING, causal, max_tokens, predicts, saved_head, summary  # noqa: F401
 
 PLAIN = {  # of a config: how outputs are returned, and in which pieces they are computed
     "return_dict": True,
@@ -72,9 +41,8 @@ def title(name: str) -> str:
 
 def blocks(name_or_path: str | Path) -> int:
     """Blocks of a model: from the table, else from its config."""
-    if str(name_or_path) in MODELS:
-        return MODELS[str(name_or_path)].blocks
-    return read_config(find(name_or_path)).num_hidden_layers
+    known = MODELS.get(str(name_or_path))
+    return known.blocks if known else read_config(find(name_or_path)).num_hidden_layers
 
 
 def blocks_at_half(name_or_path: str | Path) -> int:
@@ -85,9 +53,8 @@ def blocks_at_half(name_or_path: str | Path) -> int:
 
 def architecture(name_or_path: str | Path) -> str:
     """The ``model_type`` of a model: from the table, else from its config."""
-    if str(name_or_path) in MODELS:
-        return MODELS[str(name_or_path)].family
-    return read_config(find(name_or_path)).model_type
+    known = MODELS.get(str(name_or_path))
+    return known.family if known else read_config(find(name_or_path)).model_type
 
 
 def default_device() -> torch.device:
@@ -101,12 +68,12 @@ def n_parameters(module: torch.nn.Module) -> int:
 
 
 def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
-    """Read a pretrained model and its tokenizer; see :func:`find` for where.
+    """Read a pretrained model and its tokenizer; see :func:`lib.checkpoints.find` for where.
 
     Parameters
     ----------
     name_or_path
-        A name in :data:`MODELS`, a Hub id, or a folder.
+        A name in :data:`~lib.model_table.MODELS`, a Hub id, or a folder.
     head
         None for the bare model, ``"lm"`` for the head that predicts words, masked or next ones, as
         the checkpoint was made. For a sequence classification head the names of its classes, ()
@@ -130,8 +97,9 @@ def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
     Raises
     ------
     BadInput
-        As :func:`find`, :func:`read_config` and :func:`read_tokenizer`, or if the weights are not
-        those that the config asks for.
+        As :func:`lib.checkpoints.find`, :func:`~lib.checkpoints.read_config` and
+        :func:`~lib.checkpoints.read_tokenizer`, or if the weights are not those that the config
+        asks for.
     """
     folder = find(name_or_path)
     config, tokenizer = read_config(folder), read_tokenizer(folder)

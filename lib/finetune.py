@@ -5,8 +5,6 @@ on from a checkpoint of its own. :func:`tuned` keeps the weights of the whole mo
 training did to each layer is said by :mod:`lib.change`, and students are in :mod:`lib.distil`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,22 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from lib import (
-    activations,
-    batches,
-    comparison,
-    corpora,
-    criteria,
-    dropping,
-    encoders,
-    provenance,
-    records,
-)
+from lib import batches, comparison, corpora, criteria, dropping, encoders, provenance, records
+from lib.checkpoints import digest, find, once
 from lib.errors import BadInput
 from lib.settings import Settings
 from lib.training import RELEASED, Recipe, Training, finish, repeatable, weights, write_tensors
@@ -43,11 +31,6 @@ def cached(name: str) -> Path:
     folder = records.results() / ".checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / name
-
-
-def outputs(task: corpora.Task) -> int:
-    """Outputs of a head for a task: its classes, or 1 for numbers (STS-B)."""
-    return len(task.labels) or 1
 
 
 def targets(task: corpora.Task, items: Sequence) -> Tensor:
@@ -125,38 +108,29 @@ def train(
     return finish(fine_tuning(model, tokenizer, task, recipe, seed), **options)
 
 
-def predict(
-    model, tokenizer, sentences: Sequence, *, max_length: int = 128, batch_tokens: int | None = None
-) -> Tensor:
+def logits(model, tokenizer, encoded: batches.Encoded, **options) -> Tensor:
     """Logits of sentences or pairs, shape (N, C), in the order given, on the CPU.
 
-    Results do not depend on ``batch_tokens``, padded tokens of a batch, beyond rounding.
+    Options are those of :func:`lib.batches.batches`, on which results depend by rounding alone.
     """
-    encoded = batches.encode(model, tokenizer, sentences, level="sentence", max_length=max_length)
-    return logits(model, tokenizer, encoded, batch_tokens=batch_tokens)
-
-
-def logits(
-    model, tokenizer, encoded: batches.Encoded, *, batch_tokens: int | None = None
-) -> Tensor:
-    """As :func:`predict`, of sentences that are encoded already."""
     found = torch.empty(len(encoded.owner), model.config.num_labels)
 
     @torch.inference_mode()
     def read(batch: batches.Batch) -> tuple[Tensor, Tensor]:
-        inputs = activations.to_device(batch, model.device).inputs
-        return batch.where, model(**inputs).logits.float().cpu()
+        return batch.where, model(**batch.inputs).logits.float().cpu()
 
-    size = batch_tokens or activations.batch_size(model.device)
-    given = batches.batches(encoded, model, tokenizer, batch_tokens=size)
+    given = batches.batches(encoded, model, tokenizer, **options)
     for where, rows in batches.each(read, given, model.device):
         found[where] = rows
     return found
 
 
-def evaluate(model, tokenizer, task: corpora.Task, items: Sequence, **options) -> dict[str, float]:
+def evaluate(
+    model, tokenizer, task: corpora.Task, items: Sequence, max_length: int
+) -> dict[str, float]:
     """Scores of a model on some items of a task, the task's own metric first."""
-    return judged(task, predict(model, tokenizer, [text for text, _ in items], **options), items)
+    encoded = encode(model, tokenizer, items, max_length)
+    return judged(task, logits(model, tokenizer, encoded), items)
 
 
 def judged(task: corpora.Task, found: Tensor, items: Sequence) -> dict[str, float]:
@@ -173,15 +147,15 @@ def scores(model, tokenizer, task: corpora.Task, recipe: Recipe = RELEASED) -> d
     ``score`` is the task's own metric and ``constant`` the best of one constant answer; then all
     metrics, ``predictions`` (:func:`lib.comparison.marks`), ``dev``, ``blocks`` and ``parameters``.
     """
-    length = {"max_length": recipe.max_length}
-    found = predict(model, tokenizer, [text for text, _ in task.test], **length)
+    encoded = encode(model, tokenizer, task.test, recipe.max_length)
+    found = logits(model, tokenizer, encoded)
     metrics = judged(task, found, task.test)
     return {
         "score": next(iter(metrics.values())),
         "constant": corpora.constant(task),
         **metrics,
         "predictions": comparison.marks(found, bool(task.labels)),
-        "dev": evaluate(model, tokenizer, task, task.dev, **length),
+        "dev": evaluate(model, tokenizer, task, task.dev, recipe.max_length),
         "blocks": dropping.n_blocks(model),
         "parameters": encoders.n_parameters(model),
     }
@@ -254,7 +228,7 @@ def run(
         From :func:`lib.corpora.load`.
     keep
         Blocks that stay, by the numbers of the whole model; default all. From
-        :func:`lib.dropping.blocks_to_keep`.
+        :func:`lib.strategies.blocks_to_keep`.
     recipe, seed
         Everything that is drawn follows from the seed.
     earlier
@@ -286,17 +260,18 @@ def tuned(
     in the cache, under a digest of all that decides them, and a killed training goes on.
     """
     learner, tokenizer, state = _stage(model, task, stages, seed, device)
-    file = cached(f"tuned-{state.identity}.safetensors")
-    with FileLock(file.with_suffix(".lock")):  # other processes wait while one trains
-        if file.exists():
-            state.words.put_back()
-            file.touch()
-            with safe_open(file, "pt") as stored:
-                for name, tensor in weights(learner).items():
-                    tensor.copy_(stored.get_tensor(name))
-                return learner, tokenizer, json.loads(stored.metadata()["account"])
+
+    def make(fresh: Path) -> None:
         account = finish(state, cached(f"{state.identity}.safetensors"), progress=True)
-        write_tensors(weights(learner), file, {"account": json.dumps(account)})
+        write_tensors(weights(learner), fresh, {"account": json.dumps(account)})
+
+    file = once(cached(f"tuned-{state.identity}.safetensors"), make)
+    file.touch()
+    state.words.put_back()
+    with safe_open(file, "pt") as stored:
+        for name, tensor in weights(learner).items():
+            tensor.copy_(stored.get_tensor(name))
+        account = json.loads(stored.metadata()["account"])
     _forget(file.parent)
     return learner, tokenizer, account
 
@@ -317,7 +292,7 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
         _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
-    told = [encoders.digest(encoders.find(model)), provenance.versions()]
+    told = [digest(find(model)), provenance.versions()]
     told += [(kept and list(kept), asdict(how)) for kept, how in stages]
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 

@@ -6,8 +6,6 @@ of tokenizer, architecture and objective are those of the released miniature of 
 and weights are new. All draws follow from seed 0.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -199,9 +197,8 @@ def make(like: str, learner, width: int, blocks: int, *, seed: int = 0):
     """
     heads = max(1, width // HEAD)
     sizes = {"hidden_size": width, "num_hidden_layers": blocks, "num_attention_heads": heads}
-    sizes |= {"vocab_size": len(learner), "d_head": width // heads} | dict.fromkeys(
-        INNER, 4 * width
-    )
+    sizes |= {"vocab_size": len(learner), "d_head": width // heads}
+    sizes |= dict.fromkeys(INNER, 4 * width)
     config = encoders.read_config(encoders.find(like), **sizes)
     config.update(dict.fromkeys(dropout(config), 0.0))
     with torch.random.fork_rng(devices=[]):
@@ -295,9 +292,7 @@ def train(
         return None
 
     told = [plan.architecture, STRETCHES]
-    state = pretraining.training_on(
-        rows, model, learner, said, recipe=plan.recipe, seed=0, told=told
-    )
+    state = pretraining.training_on(rows, model, learner, plan.recipe, said, seed=0, told=told)
     return finish(state, Path(plan.out) / "run.safetensors" if plan.out else None, watch=watch)
 
 

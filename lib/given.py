@@ -4,8 +4,6 @@ A fine-tuned classifier with a labelled file, or a model that predicts words wit
 readers who have no model at hand an example is made.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -18,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from lib import corpora, dropping, encoders, finetune, labelled, settings
 from lib.errors import BadInput
 from lib.finetune import RELEASED, Recipe
+from lib.structure import CLASSIFIER, family
 
-HEAD = encoders.CLASSIFIER
 EXAMPLE = "all-minilm-l6-v2", "polarity"  # encoder and sentences of the example
 EXAMPLE_RECIPE = Recipe(learning_rate=2e-4, epochs=2, batch=16)  # its cuts: the released rate
 SHORT = 12  # words of the example's sentences at most
@@ -150,12 +148,13 @@ def classes_of(model: str) -> tuple[str, ...] | None:
     config = encoders.read_config(folder)
     encoders.read_tokenizer(folder)
     made, kind = (config.architectures or ["no head"])[0], config.problem_type
-    saved, shared = encoders.saved_head(config), encoders.family(config).shared
+    saved, shared = encoders.saved_head(config), family(config).shared
     names, headless = saved if isinstance(saved, tuple) else (), saved is None
     numbers = kind == "regression" and len(names) > 1
     unnamed, last = len(set(names) - {None}) < len(names), len(names) - 1
+    needed = f"one fine-tuned as ...{CLASSIFIER}, or one that predicts words, is needed"
     faults = {
-        f"is {made}; one fine-tuned as ...{HEAD}, or one that predicts words, is needed": headless,
+        f"is {made}; {needed}": headless,
         "shares one block among all layers, so dropping blocks does not make it smaller": shared,
         "has one block, and one must stay": encoders.blocks(model) < 2,
         "gives several labels to one text; one is supported": kind == "multi_label_classification",

@@ -165,7 +165,7 @@ def _meaning(file: Path, used: set[str], classes) -> dict[str, str]:
     if used & set(classes) or not classes:
         return {name: name for name in classes}
     truths = {"false": 0.0, "true": 1.0} if len(classes) == 2 else {}
-    values = {raw: truths.get(raw.lower(), _float(raw)) for raw in used}
+    values = {raw: truths.get(raw.lower(), readers.parsed(raw)) for raw in used}
     found = np.array(list(values.values()))
     if len(found) and ((found >= 1) & (found % 1 == 0)).all():
         raise BadInput(
@@ -174,13 +174,6 @@ def _meaning(file: Path, used: set[str], classes) -> dict[str, str]:
             f"their names instead: {', '.join(classes)}"
         )
     return {raw: classes[int(v)] for raw, v in values.items() if v in range(len(classes))}
-
-
-def _float(raw: str) -> float:
-    try:
-        return float(raw)
-    except ValueError:
-        return math.nan
 
 
 def _label(place: str, raw: str, meant: dict[str, str], classes):

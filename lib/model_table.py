@@ -4,14 +4,10 @@ Adding a model is one entry in ``models.yml``. Architectures need none, unless t
 not say all: then one in :data:`FAMILIES`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-
-__all__ = ["CONFIG_FAULTS", "FAMILIES", "MINIATURES", "MODELS", "OF_BLOCKS", "Family", "Model"]
 
 
 @dataclass(frozen=True)

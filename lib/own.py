@@ -5,8 +5,6 @@ trained, the whole model first, until the loss exceeds the tolerance. All of thi
 the test part is looked at once, at the end. What is given is checked by :mod:`lib.given`.
 """
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import itertools
@@ -21,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lib import cost, criteria, dropping, encoders, finetune, pretraining, training
+from lib.checkpoints import digest, find, once
 from lib.given import Request
 
 
@@ -39,7 +38,7 @@ def score(request: Request, model, tokenizer, part: str) -> float:
     task, length = request.task, request.recipe.max_length
     if request.head == "lm":
         return -100 * pretraining.losses(model, tokenizer, rows(request, tokenizer, part))["loss"]
-    found = finetune.evaluate(model, tokenizer, task, getattr(task, part), max_length=length)
+    found = finetune.evaluate(model, tokenizer, task, getattr(task, part), length)
     return 100 * next(iter(found.values()))
 
 
@@ -148,7 +147,7 @@ def smallest(descended: pd.DataFrame) -> tuple[int, ...] | None:
 
 def place(request: Request, keep: Sequence[int]) -> Path:
     """Where one fine-tuned cut is kept until the end, named by all that decides its weights."""
-    files = encoders.digest(encoders.find(request.model))
+    files = digest(find(request.model))
     told = [files, list(keep), asdict(request.recipe), request.seed, request.task.train]
     return request.work / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
@@ -160,15 +159,14 @@ def tuned(request: Request, model, tokenizer, keep: Sequence[int]):
     been read again and compared (:func:`lib.dropping.save`).
     """
     folder = place(request, keep)
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+
+    def make(fresh: Path) -> None:
         learner = copy.deepcopy(dropping.smaller(model, keep))
-        finish = {"checkpoint": folder.with_suffix(".safetensors"), "progress": True}
-        training.finish(_training(request, learner, tokenizer), **finish)
-        fresh = folder.with_suffix(".part")
-        shutil.rmtree(fresh, ignore_errors=True)
-        dropping.save(learner, tokenizer, fresh).replace(folder)
-    return encoders.load(folder, head=request.head, device=model.device)[0]
+        state = _training(request, learner, tokenizer)
+        training.finish(state, folder.with_suffix(".safetensors"), progress=True)
+        dropping.save(learner, tokenizer, fresh)
+
+    return encoders.load(once(folder, make), head=request.head, device=model.device)[0]
 
 
 def _training(request: Request, learner, tokenizer) -> training.Training:
@@ -176,12 +174,8 @@ def _training(request: Request, learner, tokenizer) -> training.Training:
     recipe, seed = request.recipe, request.seed
     if request.head != "lm":
         return finetune.fine_tuning(learner, tokenizer, request.task, recipe, seed)
-
-    def said(inputs, _):
-        return pretraining.mean_loss(learner, tokenizer, inputs)
-
-    encoded = pretraining.encoded(rows(request, tokenizer, "train"), tokenizer)
-    return training.Training(learner, tokenizer, encoded, said, recipe=recipe, seed=seed)
+    text = rows(request, tokenizer, "train")
+    return pretraining.training_on(text, learner, tokenizer, recipe, seed=seed)
 
 
 def finish(request: Request, keep: Sequence[int] | None) -> Path | None:

@@ -11,8 +11,6 @@ For any language model, a miniature or not:
 Memory: as :mod:`lib.training`, and two bytes a token of the text.
 """
 
-from __future__ import annotations
-
 import lzma
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,8 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib import corpora, encoders
-from lib.activations import batch_size, to_device
-from lib.batches import Encoded, batches
+from lib.batches import Encoded, batch_size, batches
 from lib.errors import BadInput
 from lib.training import Recipe, Training, finish
 
@@ -244,8 +241,7 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         for batch in given:
-            inputs = to_device(batch, device).inputs
-            logits, words, unseen = objective(model)(model, tokenizer, inputs)
+            logits, words, unseen = objective(model)(model, tokenizer, batch.inputs)
             logits, words = logits[unseen].float(), words[unseen]
             loss = functional.cross_entropy(logits, words, reduction="sum").item()
             found.append((loss, (logits.argmax(-1) == words).sum().item(), len(words)))
@@ -254,13 +250,15 @@ def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     return {"loss": loss / max(asked, 1), "accuracy": right / max(asked, 1), "asked": asked}
 
 
-def training_on(rows: np.ndarray, model, tokenizer, said, recipe: Recipe, **options) -> Training:
-    """A training with as many passes over packed rows as its updates need.
+def training_on(rows, model, tokenizer, recipe: Recipe, said=None, **options) -> Training:
+    """A training on packed rows (N, T), with as many passes as the recipe's updates need, if any.
 
-    ``said`` and ``options`` are as in :class:`lib.training.Training`.
+    ``said``, by default a model's own objective, and ``options`` are as in
+    :class:`lib.training.Training`.
     """
-    epochs = -(-recipe.updates // -(-len(rows) // recipe.batch))
-    recipe = replace(recipe, epochs=epochs)
+    said = said or (lambda inputs, _: mean_loss(model, tokenizer, inputs))
+    if recipe.updates:
+        recipe = replace(recipe, epochs=-(-recipe.updates // -(-len(rows) // recipe.batch)))
     return Training(model, tokenizer, encoded(rows, tokenizer), said, recipe=recipe, **options)
 
 
@@ -270,5 +268,4 @@ def heal(model, tokenizer, rows: np.ndarray, *, steps: int, seed: int = 0) -> di
     Returns the account of :func:`lib.training.finish`.
     """
     usual = replace(RECIPE, updates=steps, learning_rate=5e-4)
-    said = lambda inputs, _: mean_loss(model, tokenizer, inputs)  # noqa: E731
-    return finish(training_on(rows, model, tokenizer, said, usual, seed=seed))
+    return finish(training_on(rows, model, tokenizer, usual, seed=seed))

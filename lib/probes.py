@@ -8,11 +8,8 @@ Memory: four numbers for each weight and one batch; the rows once more only wher
 picked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,26 +19,11 @@ from torch.nn.functional import one_hot
 
 from lib.errors import BadInput, one_of
 from lib.metrics import METRICS
-from lib.segments import Layout, Parts, Table, first_weights, forward, layout, train, unpacked
+from lib.segments import Parts, Protocol, Table, first_weights, forward, layout, train, unpacked
 
 OUTPUTS = 1 << 24  # numbers of a chunk of outputs
 PART = 512  # rows of a chunk whose squares are summed
 CONSTANT = 1e-6  # of its mean: a column that varies less is not stretched
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How probes are trained, as data; numbers are the released code's."""
-
-    standardise: bool  # columns to mean 0 and variance 1 over the training rows (P6)
-    shuffle: bool  # draw the batches anew in every epoch (P5)
-    squared: bool  # second penalty: the squared norm of the weights, or the norm itself (P7)
-    best: bool  # keep the epoch that scores best on dev, where dev is given, or the last one
-    epochs: int = 10
-    batch: int = 128
-    learning_rate: float = 1e-3
-    l1: float = 1e-5
-    l2: float = 1e-5
 
 
 PROTOCOLS = {
@@ -165,7 +147,11 @@ def fit_probes(
     judge = None
     if dev and protocol.best:
         held = (dev[0].to(prepared)[:, where.columns] - scaling[0]) / scaling[1]
-        judge = partial(_judge, held, _numbered(dev[1], classes), where, metric)
+        gold = _numbered(dev[1], classes)
+
+        def judge(parts: Parts) -> np.ndarray:
+            return _scores(_answers(forward(held, where, parts), bool(classes)), gold, metric)
+
     numbers = torch.from_numpy(_numbered(labels, classes)).to(rows.device)
     target = one_hot(numbers, len(classes)).T.float() if classes else numbers[None]
     flat, table = first_weights(where, sets, seeds), Table(prepared, target, *scaling)
@@ -247,10 +233,3 @@ def _scores(predicted: Tensor, gold: np.ndarray, metric: str | None) -> np.ndarr
     return np.array(
         [next(iter(METRICS[metric](p, gold).values())) for p in predicted.cpu().numpy()]
     )
-
-
-def _judge(
-    held: Tensor, gold: np.ndarray, where: Layout, metric: str | None, parts: Parts
-) -> np.ndarray:
-    """Score of every probe on held-out rows, from the views of the weights."""
-    return _scores(_answers(forward(held, where, parts), gold.dtype.kind == "i"), gold, metric)

@@ -5,8 +5,6 @@ one page each, and none needs what another computes. Choices are made on dev, sc
 test. Their rows are those of :func:`lib.task_rows.rows`, here as ``probing.rows``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache

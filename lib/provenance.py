@@ -1,7 +1,5 @@
 """What made a number: the commit of the code, the versions of packages, and the device."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from functools import cache
@@ -19,9 +17,8 @@ def commit() -> str:
     """Commit of the code, marked where the tree differs from it; ``unknown`` outside git."""
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks")

@@ -22,21 +22,14 @@ BLANK = "blank lines"
 HUB = "nyu-mll/glue"
 
 
-def lines(path: str | Path, raw: bytes | None = None) -> list[tuple[str, str]]:
+def lines(path: str | Path) -> list[tuple[str, str]]:
     r"""Lines of a UTF-8 file, each with its place, ``file:number``.
 
     CRLF and a byte order mark are accepted. Only a line feed ends a line: some sentences hold
     other characters (``\x85``, U+2028) that ``str.splitlines`` takes for line ends.
-
-    Parameters
-    ----------
-    path
-        Names the file in errors.
-    raw
-        Its bytes; read from ``path`` where they are not given.
     """
     try:
-        raw = Path(path).read_bytes() if raw is None else raw
+        raw = Path(path).read_bytes()
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
@@ -52,12 +45,17 @@ def visible(text: str) -> bool:
     return any(character.isprintable() and not character.isspace() for character in text)
 
 
+def parsed(raw) -> float:
+    """What is written as a number; NaN for anything else."""
+    try:
+        return float(raw)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def number(place: str, raw, low: float, high: float) -> float:
     """A number from ``low`` to ``high``."""
-    try:
-        value = float(raw)
-    except (TypeError, ValueError):
-        value = math.nan
+    value = parsed(raw)
     if not low <= value <= high or math.isinf(value):
         valid = "a finite number" if math.isinf(high) else f"a number from {low:g} to {high:g}"
         raise BadInput(f"{place}: label {raw!r} is not {valid}")

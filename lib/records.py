@@ -8,8 +8,7 @@ Files are replaced whole, provenance first: a process killed at any instant leav
 never a number without its provenance.
 """
 
-from __future__ import annotations
-
+import ast
 import inspect
 import json
 import math
@@ -23,7 +22,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from lib import corpora, encoders, provenance
+from lib import checkpoints, corpora, encoders, provenance
 from lib.errors import BadInput, one_of
 from lib.provenance import ROOT
 from lib.settings import Settings
@@ -114,21 +113,18 @@ def long(table: pd.DataFrame, by: str, *columns: str) -> pd.DataFrame:
     """
     rows = []
     for row in table.to_dict("records"):
-        lists = {name: row.pop(name) for name in columns}
-        first = lists[columns[0]]
-        for place, key in enumerate(first):
-            entries = {n: v[key] if isinstance(v, dict) else v[place] for n, v in lists.items()}
-            rows.append(row | {by: _number(key) if isinstance(first, dict) else place} | entries)
+        first = row[columns[0]]
+        for key in first if isinstance(first, dict) else range(len(first)):
+            rows.append(row | {by: _number(key)} | {name: row[name][key] for name in columns})
     return pd.DataFrame(rows)
 
 
-def _number(text: str):
-    """A number written as text, as JSON writes the keys of a dict."""
+def _number(key):
+    """A number that JSON wrote as text, as the key of a dict; a name as it is."""
     try:
-        value = float(text)
-    except ValueError:
-        return text
-    return int(value) if value.is_integer() and "." not in text else value
+        return ast.literal_eval(str(key))
+    except (ValueError, SyntaxError):
+        return key
 
 
 def same(settings: Settings, **wanted) -> dict | None:
@@ -177,8 +173,8 @@ def _joined(digests: list[str | None]) -> str | None:
 
 def _files(model: str) -> str | None:
     """Digest of a model's files, None where they are not on this machine."""
-    folder = encoders.local(model)
-    return folder and encoders.digest(folder)
+    folder = checkpoints.local(model)
+    return folder and checkpoints.digest(folder)
 
 
 def _agrees(line: dict, known: dict) -> bool:
@@ -242,8 +238,8 @@ def write_whole(file: Path, text: str) -> None:
     os.replace(fresh, file)
 
 
-def rounded(value):
-    """Plain JSON values, floats rounded to 6 digits after the point, NaN as None.
+def rounded(value, number: Callable[[float], float] = lambda value: round(value, DIGITS)):
+    """Plain JSON values, floats rounded, by default to 6 digits after the point, NaN as None.
 
     Examples
     --------
@@ -252,13 +248,13 @@ def rounded(value):
     {'cka': [0.333333, None]}
     """
     if isinstance(value, dict):
-        return {str(key): rounded(entry) for key, entry in value.items()}
+        return {str(key): rounded(entry, number) for key, entry in value.items()}
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [rounded(entry) for entry in value]
+        return [rounded(entry, number) for entry in value]
     if isinstance(value, float):
-        return None if math.isnan(value) else round(value, DIGITS)
+        return number(value) if math.isfinite(value) else None
     return value
 
 

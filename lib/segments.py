@@ -7,27 +7,37 @@ and little more: small segments are joined, as a product of a few columns costs 
 many.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-if TYPE_CHECKING:
-    from lib.probes import Protocol
-
 Parts = tuple[list[Tensor], Tensor]  # views of a flat vector: see Layout.parts
 Lines = list[tuple[Tensor, slice]]  # views of it by probe: see Layout.lines
 SMALLEST = torch.finfo(torch.float32).tiny
 ORDER = 0  # draws the batches, the same for all probes
 SPARE = 1 << 14  # weights that may stay 0 so that columns of unlike sets share a product
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How probes are trained, as data; numbers are the released code's."""
+
+    standardise: bool  # columns to mean 0 and variance 1 over the training rows (P6)
+    shuffle: bool  # draw the batches anew in every epoch (P5)
+    squared: bool  # second penalty: the squared norm of the weights, or the norm itself (P7)
+    best: bool  # keep the epoch that scores best on dev, where dev is given, or the last one
+    epochs: int = 10
+    batch: int = 128
+    learning_rate: float = 1e-3
+    l1: float = 1e-5
+    l2: float = 1e-5
 
 
 class Segment(NamedTuple):

@@ -6,8 +6,6 @@ selector (LS), one neuron per cluster (CC), and feature selection (FS). Every re
 by their global number, ``l * H + h``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,14 +89,11 @@ def rank_neurons(
     if weights.ndim != 2 or not weights.isfinite().all():
         raise BadInput(f"weights of shape {tuple(weights.shape)} are not (C, D), or not finite")
     exact = shares(weights).cpu().numpy()
-    entry = exact if protocol == "exact" else _step(exact, stride)
+    entry = exact
+    if protocol == "official":  # the smallest k with k / stride above the share
+        entry = np.where(exact == 0, 0, np.floor(exact * stride) + 1)
     order = np.lexsort((np.arange(len(exact)), exact, entry))
     return order, entry[order]
-
-
-def _step(exact: np.ndarray, stride: int) -> np.ndarray:
-    """Smallest k with k / stride above the share; 0 for what no larger weight precedes."""
-    return np.where(exact == 0, 0, np.floor(exact * stride) + 1)
 
 
 def select_layer(scores: Sequence[float], oracle: float, tolerance: float) -> int:

@@ -1,7 +1,5 @@
 """What is run: the parameters of every page, checked once, with the defaults of three profiles."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import itertools
@@ -16,10 +14,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lib import corpora, encoders
 from lib.errors import BadInput, one_of
-from lib.strategies import STRATEGIES
+from lib.strategies import PAPER_STRATEGIES, STRATEGIES
 
 PROFILES = ("tiny", "small", "paper")
 SOURCES = ("embedded", "root", "hub")
+INNER = {"experiment", "on", "given"}  # fields that no page sets
 
 
 def _model(name: str) -> str:
@@ -65,6 +64,8 @@ def _some(kind):
 
 Task = Annotated[str, AfterValidator(lambda name: _one_of(name, corpora.TASKS))]
 Model = Annotated[str, AfterValidator(_model)]
+Strategy = Annotated[str, AfterValidator(lambda name: _one_of(name, STRATEGIES))]
+Weights = Annotated[_some(Literal["trained", "random"]), AfterValidator(_trained)]
 Rows = Annotated[int, Field(ge=10, le=100_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -93,10 +94,7 @@ class Settings(BaseModel):
     max_words: Rows  # rows read word by word, of each part of a task
     max_examples: Rows = 10_000  # sentences or pairs, of each part of a task
     seeds: _some(Seed) = (0, 1, 2)
-    weights: Annotated[_some(Literal["trained", "random"]), AfterValidator(_trained)] = (
-        "trained",
-        "random",
-    )
+    weights: Weights = ("trained", "random")
     order: Literal["shuffled", "first"] = "shuffled"  # of sentences drawn; first: as the papers
     pooling: Literal["last", "first", "mean"] = "last"  # piece that a word's vector is read from
     thresholds: _some(Share) = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of 1 - |r|
@@ -105,14 +103,7 @@ class Settings(BaseModel):
     layer_tolerances: _some(Percent) = (1, 2, 3)  # of the oracle that the layer selector may lose
     neuron_tolerance: Percent = 1  # that the feature selector may lose
     cluster_threshold: Share = 0.3  # at which one neuron per cluster is kept
-    strategies: _some(Annotated[str, AfterValidator(lambda s: _one_of(s, STRATEGIES))]) = (
-        "top",
-        "bottom",
-        "even",
-        "odd",
-        "symmetric",
-        "contribution",
-    )
+    strategies: _some(Strategy) = tuple(PAPER_STRATEGIES)
     drop_shares: _some(Part) = (1 / 6, 1 / 3, 1 / 2)  # of the blocks; the papers' 2, 4, 6 of 12
     top_depths: Annotated[int, Field(ge=1, le=1000)] | None = None  # depths tried from the top
     epochs: Annotated[int, Field(ge=1, le=100)] = 3  # this and the next two: the released recipe
@@ -190,7 +181,7 @@ def of(
     lib.errors.BadInput: epochs 0 is not valid: it should be greater than or equal to 1
     """
     check_names(page.get("In", ()), also)
-    fields = set(Settings.model_fields) - {"experiment", "on", "given"}
+    fields = set(Settings.model_fields) - INNER
     given = {name: page[name] for name in fields if page.get(name) is not None}
     given |= {name: value for name, value in changes.items() if value is not None}
     values = defaults(given.get("profile", "tiny"), experiment) | {"profile": "tiny"} | given
@@ -222,8 +213,7 @@ def check_names(cells: Sequence[str], also: Sequence[str] = ()) -> None:
     """
     for declared, passed in itertools.pairwise(cells):
         if passed.startswith("# Parameters"):
-            valid = {*_assigned(declared), *Settings.model_fields, *also}
-            valid -= {"experiment", "on", "given"}
+            valid = {*_assigned(declared), *Settings.model_fields, *also} - INNER
             for name in _assigned(passed):
                 one_of("parameter", name, sorted(valid))
 
@@ -232,41 +222,3 @@ def _assigned(source: str) -> list[str]:
     """Names that a cell assigns."""
     nodes = (getattr(n, "targets", [getattr(n, "target", None)]) for n in ast.parse(source).body)
     return [t.id for targets in nodes for t in targets if isinstance(t, ast.Name)]
-
-
-def describe() -> list[dict[str, str]]:
-    """Rows of the book's table of profiles: one per setting, and what experiments have apart."""
-    names = [name for name in Settings.model_fields if name not in ("experiment", "on", "given")]
-    rows = [
-        {"Field": f"`{name}`"} | {profile: _shown(_value(profile, name)) for profile in PROFILES}
-        for name in names
-    ]
-    apart = {
-        (experiment, name)
-        for table in profiles().values()
-        for experiment, values in table.items()
-        if experiment not in ("all", "purpose")
-        for name in values
-    }
-    return rows + [
-        {"Field": f"`{name}` of *{experiment.replace('_', ' ')}*"}
-        | {profile: _shown(defaults(profile, experiment).get(name)) for profile in PROFILES}
-        for experiment, name in sorted(apart)
-    ]
-
-
-def _value(profile: str, name: str):
-    known = {"profile": profile} | defaults(profile, "all")
-    return known.get(name, Settings.model_fields[name].default)
-
-
-def _shown(value) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value))
-    return (
-        f"{value:,}"
-        if type(value) is int
-        else f"{value:.3g}"
-        if type(value) is float
-        else str(value)
-    )

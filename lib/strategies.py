@@ -5,8 +5,6 @@ some a measure of each block, it names the blocks that go. Blocks are numbered 0
 embeddings up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,33 +12,13 @@ import numpy as np
 from lib.errors import BadInput, one_of
 
 
-def _top(n: int, k: int, _) -> range:
-    return range(n - k, n)
-
-
-def _bottom(n: int, k: int, _) -> range:
-    return range(k)
-
-
-def _even(n: int, k: int, _) -> range:
-    return range(2 * (n // 2) - 1, -1, -2)[:k]  # counted from 1, the highest even block first
-
-
-def _odd(n: int, k: int, _) -> range:
-    return range(2 * ((n - 1) // 2), -1, -2)[:k]
+def _most_similar(n: int, k: int, similarity) -> list[int]:
+    return most_similar(similarity)[:k]
 
 
 def _symmetric(n: int, k: int, _) -> range:
     begin = (n - k + 1) // 2  # where the ends cannot be equal, one block more stays at the bottom
     return range(begin, begin + k)
-
-
-def _most_similar(n: int, k: int, similarity) -> list[int]:
-    return most_similar(similarity)[:k]
-
-
-def _below_last(n: int, k: int, _) -> range:
-    return range(n - 1 - k, n - 1)
 
 
 def _nearest_run(n: int, k: int, angles) -> range:
@@ -51,16 +29,16 @@ def _nearest_run(n: int, k: int, angles) -> range:
 
 
 PAPER_STRATEGIES: dict[str, Callable[[int, int, object], Sequence[int]]] = {
-    "top": _top,
-    "bottom": _bottom,
-    "even": _even,
-    "odd": _odd,
+    "top": lambda n, k, _: range(n - k, n),
+    "bottom": lambda n, k, _: range(k),
+    "even": lambda n, k, _: range(2 * (n // 2) - 1, -1, -2)[:k],  # counted from 1, highest first
+    "odd": lambda n, k, _: range(2 * ((n - 1) // 2), -1, -2)[:k],
     "symmetric": _symmetric,
     "contribution": _most_similar,
 }
 LATER_STRATEGIES = {  # proposed for decoders, not among the paper's six
     "influence": _most_similar,  # by all tokens
-    "below_last": _below_last,  # the top, but never the very last block
+    "below_last": lambda n, k, _: range(n - 1 - k, n - 1),  # the top, but never the very last block
     "angular": _nearest_run,
 }
 STRATEGIES = PAPER_STRATEGIES | LATER_STRATEGIES

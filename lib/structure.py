@@ -4,8 +4,6 @@ Found by the structure that transformers gives all its models; :data:`lib.model_
 what it hides.
 """
 
-from __future__ import annotations
-
 import torch
 from transformers.models.auto import modeling_auto as auto
 

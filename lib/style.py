@@ -1,7 +1,5 @@
 """How results look on every page: theme, colours and markers, rounded numbers, verdict words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 
@@ -189,9 +187,9 @@ def judge(
     }
     if chance is not None:
         row["chance"] = f"{chance:.2f}"
-    about = {"models": _names(runs, "model"), "tasks": _names(runs, "task"), "seeds": seeds}
+    about = {f"{name}s": runs[name].unique().tolist() for name in ("model", "task")}
     text = " and ".join(_kinds_of_text(runs, settings.data))
-    records.keep_verdict(settings, claim, **row, **about, text=text)
+    records.keep_verdict(settings, claim, **row, **about, seeds=seeds, text=text)
     return {"claim": claim} | row
 
 
@@ -199,10 +197,6 @@ def _kinds_of_text(runs: pd.DataFrame, data: str) -> list[str]:
     """Whether the text of runs is ``real``, ``generated``, or there is some of either."""
     made = {corpora.generated(name, data) for name in runs["task"]}
     return [{True: "generated", False: "real"}[kind] for kind in sorted(made, reverse=True)]
-
-
-def _names(runs: pd.DataFrame, column: str) -> list[str]:
-    return list(dict.fromkeys(runs[column]))
 
 
 def provenance(runs: pd.DataFrame) -> HTML:
@@ -256,7 +250,7 @@ def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
     """Real or generated text, models, tasks and seeds of a page, for its top."""
     kinds = _kinds_of_text(runs, settings.data)
     counts = {name: runs[name].nunique() for name in ("model", "task")}
-    models = ", ".join(encoders.title(name) for name in _names(runs, "model")[:2])
+    models = ", ".join(encoders.title(name) for name in runs["model"].unique()[:2])
     told = [models if counts["model"] < 3 else f"{counts['model']} models"]
     told += [f"{counts['task']} task{'s' * (counts['task'] > 1)}", seeds(runs)]
     spans = [f'<span class="badge {kind}">{kind} text</span>' for kind in kinds]

@@ -8,8 +8,6 @@ both under a digest of everything that they depend on.
 Memory: N * D numbers for each of the last two tasks, on the device where models run.
 """
 
-from __future__ import annotations
-
 from collections import Counter, namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from lib import activations, corpora, encoders, finetune
+from lib.checkpoints import digest, find
 from lib.metrics import word_majority
 from lib.settings import Settings
 
@@ -91,7 +90,7 @@ def rows(model: str, task: str, settings: Settings, weights: str = "trained") ->
     weights
         ``trained``, or ``random`` for the random-init baseline.
     """
-    files = encoders.digest(encoders.find(model))
+    files = digest(find(model))
     text = corpora.digest(task, root=settings.data, seed=DRAWN)
     chosen = (getattr(settings, name) for name in ("data", *READS))
     return _rows(Reading(model, task, weights, files, text, *chosen))
@@ -134,7 +133,7 @@ def _model(asked: Reading, task: corpora.Task) -> tuple:
         asked.learning_rate, asked.epochs, asked.batch, parts=TUNED_ON[asked.protocol]
     )
     model, tokenizer, _ = finetune.tuned(asked.model, task, (None, recipe), seed=DRAWN)
-    found = finetune.evaluate(model, tokenizer, task, task.test, max_length=recipe.max_length)
+    found = finetune.evaluate(model, tokenizer, task, task.test, recipe.max_length)
     return model, tokenizer, next(iter(found.values()))
 
 

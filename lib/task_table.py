@@ -65,6 +65,12 @@ class TaskInfo:
         return tuple(filter(None, (self.own, self.folder and "folder", self.hub and "hub")))
 
 
+def _cut(items, share: float) -> tuple:
+    """The first so many items, and the others."""
+    place = int(len(items) * share)
+    return items[:place], items[place:]
+
+
 def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Split ``n`` training rows 90/10 into train and dev, exactly as the released code of paper A.
 
@@ -79,28 +85,12 @@ def official_split(n: int) -> tuple[np.ndarray, np.ndarray]:
     """
     order = np.arange(n)
     np.random.RandomState(7361).shuffle(order)
-    cut = int(n * 0.90)
-    return order[:cut], order[cut:]
+    return _cut(order, 0.90)
 
 
 def _glue_split(train, dev):
     """Official train cut by :func:`official_split`; test on official dev, as paper A does."""
     return *([train[i] for i in rows] for rows in official_split(len(train))), dev
-
-
-def _tail_split(train, test):
-    """Last 10 % of the training sentences as dev, in their order."""
-    cut = int(len(train) * 0.90)
-    return train[:cut], train[cut:], test
-
-
-def _half_split(valid, test):
-    """The first file as train; the second one's halves as dev and test."""
-    return valid, test[: len(test) // 2], test[len(test) // 2 :]
-
-
-def _given_split(*parts):
-    return parts
 
 
 READERS = {
@@ -110,7 +100,12 @@ READERS = {
     "polarity": archive.polarity,
     "sentences": archive.sentences,
 }
-SPLITS = {"glue": _glue_split, "tail": _tail_split, "half": _half_split, "given": _given_split}
+SPLITS = {
+    "glue": _glue_split,
+    "tail": lambda train, test: (*_cut(train, 0.90), test),  # the last tenth of train as dev
+    "half": lambda valid, test: (valid, *_cut(test, 0.50)),  # the first file as train
+    "given": lambda *parts: parts,
+}
 
 
 def _entry(name: str, entry: dict) -> TaskInfo:

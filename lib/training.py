@@ -4,8 +4,6 @@ A batch is padded to its longest sentence (the released loop: to 128 tokens). Dr
 and update, so a stopped training goes on to the same weights. Memory: 16 bytes a parameter.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -24,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lib import activations, batches, encoders
+from lib import batches, encoders
 from lib.errors import BadInput, Diverged, one_of, within
 
 CHECKPOINT_SECONDS = 120
@@ -192,7 +190,7 @@ class Training:
         device = self.model.device
         batch = batches.collate(self.encoded, piece, self.model, self.tokenizer)
         known = self.words.number[batch.inputs["input_ids"]].to(device)
-        batch = activations.to_device(batch, device)
+        batch = batches.to_device(batch, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             value = self.objective(batch.inputs | {"input_ids": known}, batch)
         value = value * (len(piece) / size)

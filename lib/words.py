@@ -3,8 +3,6 @@
 Words are joined by blanks, and a piece belongs to every word that it has characters of.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from lib import from_scratch, training
+from lib import batches, finetune, from_scratch, training
 
 SENTENCES = [
     "The old sailor watched a small boat near the harbour .".split(),
@@ -41,6 +41,12 @@ CONFIGS = {
 
 # Tokenizer of each family, and its size: the letters of the sentences and some pieces.
 TOKENIZERS = {"roberta": ("roberta-mini-12", 320), "xlnet": ("xlnet-mini-12", 120)}
+
+
+def predict(model, tokenizer, texts, **options):
+    """Logits of some sentences or pairs."""
+    encoded = batches.encode(model, tokenizer, texts, level="sentence", max_length=128)
+    return finetune.logits(model, tokenizer, encoded, **options)
 
 
 def write(make, tokenizer, folder):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHANGES = [  # module, what stands there, what is put there, tests that must notice
     ("strategies", "begin = (n - k + 1) // 2", "begin = (n - k) // 2", "dropping"),
     ("strategies", "2 * (n // 2) - 1, -1, -2", "2 * (n // 2) - 2, -1, -2", "dropping"),
-    ("strategies", "return range(n - k, n)", "return range(n - k - 1, n - 1)", "dropping"),
+    ("strategies", "range(n - k, n)", "range(n - k - 1, n - 1)", "dropping"),
     ("dropping", "setattr(block.get_submodule(path), name, number)", "pass", "architectures"),
     ("dropping", "[value[block] for block in keep]", "value[: len(keep)]", "architectures"),
     ("dropping", "config.num_hidden_layers = len(keep)", "pass", "dropping"),

@@ -7,11 +7,11 @@ import shutil
 import pytest
 import torch
 import transformers
-from conftest import CORPUS, SENTENCES, write
+from conftest import CORPUS, SENTENCES, predict, write
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
-from lib import BadInput, activations, dropping, encoders, finetune, from_scratch
+from lib import BadInput, activations, dropping, encoders, from_scratch, structure
 
 BLOCKS = 4
 CUTS = [(1, 2, 3), (0, 2, 3), (0,)]
@@ -136,7 +136,7 @@ def test_a_cut_is_the_model_that_skips_the_other_blocks(folders, name):
             continue
         dropping.drop_blocks(model, keep)
         assert dropping.n_blocks(model) == len(keep)
-        if not encoders.family(whole).shared:
+        if not structure.family(whole).shared:
             wanted = said(skipping(whole, keep), ids)[0]
             torch.testing.assert_close(said(model, ids)[0], wanted, atol=1e-5, rtol=1e-5)
 
@@ -193,13 +193,13 @@ def test_sentences_and_their_classes_do_not_depend_on_the_batch(folders, name):
     model, tokenizer = encoders.load(folders(name), head=3, device="cpu")
     texts = [" ".join(words) for words in SENTENCES if len(words) < 10]
     rows = activations.extract(model, tokenizer, texts, level="sentence").rows
-    classes = finetune.predict(model, tokenizer, texts)
+    classes = predict(model, tokenizer, texts)
     for number, text in enumerate(texts):
         alone = activations.extract(model, tokenizer, [text], level="sentence").rows[0]
         torch.testing.assert_close(rows[number], alone, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(classes[number], model.score(alone[-1]), atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(
-            classes[number], finetune.predict(model, tokenizer, [text])[0], atol=1e-4, rtol=1e-4
+            classes[number], predict(model, tokenizer, [text])[0], atol=1e-4, rtol=1e-4
         )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import predict
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,11 +70,11 @@ def test_the_prediction_falls_linearly():
 
 def test_smaller_models_share_the_weights_and_leave_the_whole_one_alone(learner, task):
     _, model, tokenizer = learner
-    before = finetune.predict(model, tokenizer, [text for text, _ in task.train])
+    before = predict(model, tokenizer, [text for text, _ in task.train])
     cut = dropping.smaller(model, [0, 2])
     assert {p.data_ptr() for p in cut.parameters()} <= {p.data_ptr() for p in model.parameters()}
     assert (dropping.n_blocks(cut), dropping.n_blocks(model)) == (2, 3)
-    after = finetune.predict(model, tokenizer, [text for text, _ in task.train])
+    after = predict(model, tokenizer, [text for text, _ in task.train])
     torch.testing.assert_close(after, before, atol=0, rtol=0)
 
 

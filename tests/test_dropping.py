@@ -18,6 +18,7 @@ from lib import (
     encoders,
     from_scratch,
     strategies,
+    structure,
 )
 
 TEXT = ["The old sailor watched a boat", "Why ?", "Nobody helped , unbelievably"]
@@ -127,7 +128,7 @@ def test_dropping_the_top_gives_the_lower_layers_of_the_whole_model(family_folde
 
 def test_kept_blocks_are_the_ones_named(family_model):
     model, _ = family_model
-    if encoders.family(model).shared:
+    if structure.family(model).shared:
         pytest.skip("ALBERT has one block for all layers; there is none to choose")
     blocks = list(dropping.block_list(model))
     dropping.drop_blocks(model, (2, 0))

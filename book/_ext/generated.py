@@ -113,6 +113,34 @@ def _rated(task, people: str) -> dict[str, str]:
     }
 
 
+def profiles() -> str:
+    """Every setting by profile, and what experiments have apart."""
+    fields, tables = settings.Settings.model_fields, settings.profiles()
+    usual = {name: f.default for name, f in fields.items() if name not in settings.INNER}
+    values = {
+        profile: usual | {"profile": profile} | table["all"] for profile, table in tables.items()
+    }
+    rows = [
+        {"Field": f"`{name}`"} | {profile: plain(known[name]) for profile, known in values.items()}
+        for name in usual
+    ]
+    own = [(e, name) for known in tables.values() for e in known.keys() - {"all", "purpose"}
+           for name in known[e]]  # fmt: skip
+    for experiment, name in sorted(set(own)):
+        of = {p: settings.defaults(p, experiment).get(name) for p in tables}
+        field = f"`{name}` of *{experiment.replace('_', ' ')}*"
+        rows.append({"Field": field} | {profile: plain(value) for profile, value in of.items()})
+    return table(rows)
+
+
+def plain(value) -> str:
+    """A value of a setting in words."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    look = {int: ",", float: ".3g"}.get(type(value), "")
+    return f"{value:{look}}" if look else str(value)
+
+
 def modules(folder: Path) -> str:
     """Write a page for each module of lib; gives the table of them with their purposes."""
     rows = []
@@ -177,7 +205,7 @@ def write(app) -> None:
         "costs": costs(tree),
         "models": models(),
         "modules": modules(tree / "book/library"),
-        "profiles": table(settings.describe()),
+        "profiles": profiles(),
         "records": at_hand(results),
         "rated": rated(),
         "tasks": tasks(),

@@ -4,8 +4,6 @@ A part gives ``times`` (rows of case, way, seconds of every round), ``memory`` (
 and bytes), ``checks``, and what else describes it.
 """
 
-from __future__ import annotations
-
 import statistics
 import sys
 from collections.abc import Callable

@@ -5,8 +5,6 @@ measurement starts a fresh process, which makes the rows from a seed, runs one w
 the rows is not timed.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator
 

@@ -7,15 +7,14 @@ imported here alone, inside functions; ``make bench`` installs them. Of the part
 ``np.int``, which numpy 2 no longer has and NeuroX's loader of labels asks for.
 """
 
-from __future__ import annotations
-
-import contextlib
 import importlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ def versions() -> dict[str, str]:
     """Version of each peer that is installed."""
     found = {}
     for name in pins():
-        with contextlib.suppress(metadata.PackageNotFoundError):
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
 
@@ -61,14 +60,10 @@ def check_installed(parts: Iterable[str]) -> None:
         )
 
 
-@contextlib.contextmanager
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Discard what a peer prints; writing it to a screen would slow it down."""
-    with (
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 
@@ -150,15 +145,9 @@ def neurox_extractor(folder: Path, device, into: Path) -> Callable[..., Path]:
     def extract(sentences: Sequence[Sequence[str]]) -> Path:
         corpus, found = into / "corpus.txt", into / "vectors.hdf5"
         corpus.write_text("".join(" ".join(words) + "\n" for words in sentences))
-        own = extractor.get_model_and_tokenizer
-        extractor.get_model_and_tokenizer = lambda *_, **__: loaded
-        try:
-            with _quiet():
-                extractor.extract_representations(
-                    str(folder), str(corpus), str(found), device=device, output_type="hdf5"
-                )
-        finally:
-            extractor.get_model_and_tokenizer = own
+        files = map(str, (folder, corpus, found))
+        with _quiet(), patch.object(extractor, "get_model_and_tokenizer", lambda *_, **__: loaded):
+            extractor.extract_representations(*files, device=device, output_type="hdf5")
         return found
 
     return extract
@@ -192,12 +181,8 @@ def neurox_clusters(table: np.ndarray, threshold: float, picked: np.ndarray) -> 
         kept.update(correlation=found[picked])
         return found
 
-    np.corrcoef = watched
-    try:
-        with _quiet():
-            labels = clustering.create_correlation_clusters(table, clustering_threshold=threshold)
-    finally:
-        np.corrcoef = own
+    with _quiet(), patch.object(np, "corrcoef", watched):
+        labels = clustering.create_correlation_clusters(table, clustering_threshold=threshold)
     return kept | {"labels": labels}
 
 

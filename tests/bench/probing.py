@@ -6,8 +6,6 @@ released protocol. The floor of a training are its products alone: one of every 
 weights, and one for the gradient.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -7,11 +7,8 @@ hits all alike; each part also checks that the ways computed the same thing. The
 ``book/results/bench/<device>.json``, is what the benchmark page draws; here times are the content.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
-import math
 import os
 import re
 import sys
@@ -21,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from lib import encoders, provenance, records
+from lib import checkpoints, encoders, provenance, records
 from lib.errors import BadInput, one_of
 from tests.bench import clusters, peers, probing, tuning, vectors
 from tests.bench.base import MODEL, Bench, rates, sizes
@@ -58,7 +55,7 @@ def _provenance(device: torch.device, seconds: float) -> dict:
         "commit": provenance.commit(),
         "versions": provenance.versions() | peers.versions(),
         "model": MODEL,
-        "weights": encoders.weights_digest(encoders.find(MODEL)),
+        "weights": checkpoints.weights_digest(encoders.find(MODEL)),
         "seconds": seconds,
     }
 
@@ -71,13 +68,7 @@ def significant(value):
     >>> significant({"apart": 1.23456789e-7, "largest": float("inf")})
     {'apart': 1.23457e-07, 'largest': None}
     """
-    if isinstance(value, dict):
-        return {str(key): significant(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [significant(entry) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+    return records.rounded(value, lambda number: float(f"{number:.6g}"))
 
 
 def default_file(device, *, quick: bool) -> Path:

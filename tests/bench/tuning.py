@@ -6,8 +6,6 @@ whole vocabulary, batches of eight in training and evaluation, AdamW as torch gi
 cut at norm 1, linear decay. All follow one recipe, and none saves or evaluates on the way.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -80,10 +78,10 @@ def load(name: str, count: int) -> corpora.Task:
     return replace(task, train=task.train[:count], test=task.test[:count])
 
 
-def groups_of(model, tokenizer, task: corpora.Task, recipe: Recipe = RECIPE) -> list[np.ndarray]:
+def groups_of(model, tokenizer, task: corpora.Task) -> list[np.ndarray]:
     """The batches of :func:`lib.cost.tuning`, on which the released loop trains too."""
-    encoded = finetune.encode(model, tokenizer, task.train, recipe.max_length)
-    return training.plan([len(ids) for ids in encoded.ids], recipe, cost.SEED)
+    encoded = finetune.encode(model, tokenizer, task.train, RECIPE.max_length)
+    return training.plan([len(ids) for ids in encoded.ids], RECIPE, cost.SEED)
 
 
 class Beside:
@@ -172,10 +170,11 @@ def _checks(beside: Beside, updates: int) -> list[dict]:
     loops = {"the released loop's": _released} | (
         {"Trainer's": _trainer} if beside.bench.with_peers else {}
     )
-    first, ours = _ours(beside, recipe)
+    models = {name: _without_dropout(start) for name in ("ours", *loops)}
+    first = _ours(beside, recipe, models["ours"])
     for name, loop in loops.items():
-        loss, model = loop(beside, recipe)
-        moved = _moved(ours, model) / _moved(start, model)
+        loss = loop(beside, recipe, models[name])
+        moved = _moved(models["ours"], models[name]) / _moved(start, models[name])
         what = f"fine-tuning, {title}"
         checks.append(check(f"{what}: first loss, from {name}", abs(loss - first), 1e-5))
         what += f": weights after {updates} updates, from {name}, of their change"
@@ -192,34 +191,30 @@ def _without_dropout(model) -> nn.Module:
     return model
 
 
-def _ours(beside: Beside, recipe: Recipe) -> tuple[float, nn.Module]:
-    """First loss and model after a few updates without dropout: of our loop."""
-    model = _without_dropout(beside.model)
+def _ours(beside: Beside, recipe: Recipe, model) -> float:
+    """First loss of a few updates of a model, in place: of our loop."""
     state = finetune.fine_tuning(model, beside.tokenizer, beside.task, recipe, cost.SEED)
     with state.running():
         for _ in state.plan:
             state.update()
-    return state.losses[0], model
+    return state.losses[0]
 
 
-def _released(beside: Beside, recipe: Recipe) -> tuple[float, nn.Module]:
+def _released(beside: Beside, recipe: Recipe, model) -> float:
     """As :func:`_ours`, of the released loop on the same batches."""
-    model = _without_dropout(beside.model)
-    groups = groups_of(model, beside.tokenizer, beside.task, recipe)
-    losses = list(released_updates(model, beside.train, groups, recipe))
-    return losses[0], model
+    groups = beside.groups[: recipe.updates]
+    return list(released_updates(model, beside.train, groups, recipe))[0]
 
 
-def _trainer(beside: Beside, recipe: Recipe) -> tuple[float, nn.Module]:
+def _trainer(beside: Beside, recipe: Recipe, model) -> float:
     """As :func:`_ours`, of Trainer: it reads the same batches in order."""
-    model = _without_dropout(beside.model)
-    groups = groups_of(model, beside.tokenizer, beside.task, recipe)
-    ready = beside.trainer(model, "in order", recipe, np.concatenate(groups))
+    order = np.concatenate(beside.groups[: recipe.updates])
+    ready = beside.trainer(model, "in order", recipe, order)
     first = next(iter(ready.get_train_dataloader()))
     with torch.no_grad():
         loss = ready.compute_loss(model, first).item()
     peers.trainer_seconds(ready)
-    return loss, model
+    return loss
 
 
 def _moved(left, right) -> float:

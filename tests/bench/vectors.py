@@ -4,8 +4,6 @@ Each part measures ours beside a bare forward pass and a peer, and checks that b
 same thing.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch
@@ -32,9 +30,7 @@ class Text:
         self.about = {"source": task.source, "data": task.digest}
         self.model, self.tokenizer = _loaded(bench.device)
         self.encoded = batches.encode(self.model, self.tokenizer, self.sentences, level="word")
-        options = {"batch_tokens": activations.batch_size(bench.device)}
-        made = batches.batches(self.encoded, self.model, self.tokenizer, **options)
-        self.batches = [activations.to_device(batch, bench.device) for batch in made]
+        self.batches = list(batches.batches(self.encoded, self.model, self.tokenizer))
         self.n_layers = activations.n_layers(self.model)
         self.width = self.model.config.hidden_size
         self.words, self.neurons = len(self.encoded.owner), self.n_layers * self.width
