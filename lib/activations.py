@@ -75,6 +75,7 @@ def stream(
     tokenizer,
     encoded: batches.Encoded,
     *,
+    layers: Sequence[int] | None = None,
     pooling: str = "last",
     batch_tokens: int | None = None,
     progress: bool = False,
@@ -87,6 +88,8 @@ def stream(
         From :func:`lib.encoders.load`; the model must be in evaluation mode.
     encoded
         From :func:`lib.batches.encode`.
+    layers
+        Layers wanted, in the order wanted; default all, 0 being the embedding output.
     pooling
         How a word's vector is read from its pieces: ``last``, ``first`` or ``mean``.
     batch_tokens, progress
@@ -99,15 +102,26 @@ def stream(
     one_of("pooling", pooling, POOLING)
     if model.training:
         raise BadInput("the model is in training mode, where dropout changes rows; call .eval()")
+    wanted, read = _chosen(model, layers), POOLING[pooling]
     options = {"batch_tokens": batch_tokens, "progress": progress}
     for batch in batches.batches(encoded, model, tokenizer, **options):
-        rows = [POOLING[pooling](layer.flatten(0, 1), batch) for layer in states(model, batch)]
+        hidden = states(model, batch)
+        rows = [read(hidden[layer].flatten(0, 1), batch) for layer in wanted]
         yield torch.stack(rows, dim=1), batch.where
 
 
+def _chosen(model, layers: Sequence[int] | None) -> Sequence[int]:
+    every = range(n_layers(model))
+    chosen = every if layers is None else layers
+    if not chosen or set(chosen) - set(every):
+        raise BadInput(f"layers {list(chosen)} are not all there; valid: 0 to {every[-1]}")
+    return chosen
+
+
 def extract(
-    model, tokenizer, sentences: Sequence, *, level: str, max_length: int | None = None, **options
-) -> Activations:
+    model, tokenizer, sentences: Sequence, *, level: str, layers: Sequence[int] | None = None,
+    max_length: int | None = None, **options,
+) -> Activations:  # fmt: skip
     """Vectors of all layers for every word or sentence, kept in memory.
 
     Parameters
@@ -119,6 +133,8 @@ def extract(
     level
         ``word``: one row per word. ``sentence``: one row per sentence, its first token (BERT and
         like) or its last (XLNet).
+    layers
+        As for :func:`stream`.
     max_length
         Tokens of a sequence at most; default the model's limit.
     options
@@ -132,10 +148,11 @@ def extract(
     Raises
     ------
     BadInput
-        For an unknown level or pooling, or a sentence that is empty.
+        For an unknown level, pooling or layer, or a sentence that is empty.
     """
     encoded = batches.encode(model, tokenizer, sentences, level=level, max_length=max_length)
-    out = torch.empty(len(encoded.owner), n_layers(model), model.config.hidden_size)
-    for rows, where in stream(model, tokenizer, encoded, **options):
+    many = len(_chosen(model, layers))
+    out = torch.empty(len(encoded.owner), many, model.config.hidden_size)
+    for rows, where in stream(model, tokenizer, encoded, layers=layers, **options):
         out[where] = rows.to("cpu", torch.float32)
     return Activations(out, encoded.owner, encoded.notes)

@@ -18,7 +18,7 @@ import numpy as np
 
 from lib import archive, metrics, readers, treebank
 from lib.errors import BadInput, one_of
-from lib.task_table import TASKS, TaskInfo
+from lib.task_table import TASKS, TaskInfo, official_split  # noqa: F401  (fixed name)
 
 EMBEDDED_SIZES = (4000, 500, 500)  # sentences of the generated treebank for train, dev and test
 WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")

@@ -37,25 +37,25 @@ class Moments:
     ----------
     width
         Number of columns, D.
-    device
-        Where the sums are kept, in double precision as they grow with N. Products run in the
-        precision of the rows (float16 rows in float32).
+    device, dtype
+        Where and how precisely the sums are kept. Double by default: sums grow with N. Products
+        run in the precision of the rows (float16 rows in float32).
 
     Notes
     -----
     Cost: about N * D^2 multiply-adds; memory D^2 + CHUNK * D. May be fed and read inside and
-    outside of ``torch.inference_mode``.
+    outside of ``torch.inference_mode``. Merging is due to :cite:t:`chan1983algorithms`.
     """
 
     @_plain
-    def __init__(self, width: int, *, device="cpu"):
+    def __init__(self, width: int, *, device="cpu", dtype: torch.dtype = torch.float64):
         if width < 1:
             raise BadInput(f"width {width} is not valid; at least 1 column is needed")
-        self.width, self.device = width, torch.device(device)
+        self.width, self.device, self.dtype = width, torch.device(device), dtype
         self._seen = self._waiting = 0
         self._chunk, self._shift = torch.empty(0, device=device), None
-        self._sum = torch.zeros(width, device=device, dtype=torch.float64)
-        self._square = torch.zeros(width, width, device=device, dtype=torch.float64)
+        self._sum = torch.zeros(width, device=device, dtype=dtype)
+        self._square = torch.zeros(width, width, device=device, dtype=dtype)
 
     @_plain
     def update(self, rows: Tensor) -> "Moments":
@@ -81,9 +81,9 @@ class Moments:
             return
         rows = self._chunk[: self._waiting]
         if self._shift is None:
-            self._shift = rows.mean(dim=0, dtype=torch.float64).to(rows)
+            self._shift = rows.mean(dim=0, dtype=self.dtype).to(rows)
         centred = rows.sub_(self._shift)
-        total = centred.sum(dim=0, dtype=torch.float64)
+        total = centred.sum(dim=0, dtype=self.dtype)
         if not total.isfinite().all():
             raise BadInput(f"rows up to number {self.count} hold NaN or infinity; none is valid")
         for begin in range(0, self.width, STRIP):
@@ -97,7 +97,25 @@ class Moments:
         self._flush()
         if self._shift is None:
             raise BadInput("no rows were seen yet, so there are no moments")
-        return self._shift.double()
+        return self._shift.to(self.dtype)
+
+    @_plain
+    def merge(self, other: "Moments") -> "Moments":
+        """Add another stream's rows, as if they had been seen here; ``other`` stays as it is."""
+        if other.width != self.width:
+            raise BadInput(f"moments of {other.width} columns cannot join {self.width} columns")
+        if other.count == 0:
+            return self
+        theirs, n = other._settled().to(self._sum), other.count
+        if self.count == 0:
+            self._shift = theirs
+        apart, moved = theirs - self._settled(), other._sum.to(self._sum)
+        cross = torch.outer(moved, apart)
+        self._square += other._square.to(self._square) + cross + cross.T
+        self._square += n * torch.outer(apart, apart)
+        self._sum += moved + n * apart
+        self._seen += n
+        return self
 
     @property
     def count(self) -> int:

@@ -142,6 +142,12 @@ def test_special_tokens_in_the_text_do_not_move_the_summary(minilm):
     torch.testing.assert_close(got, hidden[0, 0], atol=1e-5, rtol=0)
 
 
+def test_chosen_layers_come_in_the_order_asked_for(minilm):
+    every = activations.extract(*minilm, SENTENCES, level="word").rows
+    some = activations.extract(*minilm, SENTENCES, level="word", layers=[6, 0]).rows
+    assert torch.equal(some, every[:, [6, 0]])
+
+
 @pytest.mark.parametrize(
     "sentences,options,message",
     [
@@ -149,6 +155,7 @@ def test_special_tokens_in_the_text_do_not_move_the_summary(minilm):
         (SENTENCES, {"level": "word", "pooling": "max"}, "pooling 'max'.*last, first, mean"),
         ([None], {"level": "word"}, "sentence 0 is None; a string or a list is needed"),
         ([["a", None]], {"level": "word"}, "sentence 0 is empty or holds a blank word"),
+        (SENTENCES, {"level": "word", "layers": [7]}, "layers \\[7\\].*0 to 6"),
         (TEXTS, {"level": "word"}, "sentence 0 is a string"),
         ([["a", " "]], {"level": "word"}, "sentence 0 is empty or holds a blank word"),
         ([[]], {"level": "word"}, "sentence 0 is empty"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import archive, corpora, metrics, readers, task_table
+from lib import archive, corpora, metrics, readers
 from lib import labelled as own
 from lib.errors import BadInput
 
@@ -116,9 +116,9 @@ def test_a_title_says_whether_the_text_is_generated():
 
 
 def test_official_split_is_the_released_one():
-    train, dev = task_table.official_split(10)
+    train, dev = corpora.official_split(10)
     assert train.tolist() == [4, 7, 1, 3, 8, 9, 5, 6, 0] and dev.tolist() == [2]
-    train, dev = task_table.official_split(2490)
+    train, dev = corpora.official_split(2490)
     assert (len(train), len(dev)) == (2241, 249)
     assert train[:5].tolist() == [1908, 1805, 670, 127, 2372]
     assert dev[:3].tolist() == [2391, 1356, 1467]
@@ -129,7 +129,7 @@ def test_official_split_leaves_the_global_generator_alone():
     np.random.seed(3)
     expected = np.random.rand(4)
     np.random.seed(3)
-    task_table.official_split(100)
+    corpora.official_split(100)
     assert np.array_equal(np.random.rand(4), expected)
 
 
@@ -250,7 +250,7 @@ def test_glue_folder_may_stand_in_the_root_or_in_glue(tmp_path):
     write(tmp_path / "two" / "glue" / "RTE", texts)
     one, two = (corpora.load("rte", root=tmp_path / name) for name in ("one", "two"))
     assert one.train == two.train and one.digest == two.digest
-    train, dev = task_table.official_split(20)
+    train, dev = corpora.official_split(20)
     assert [text for text, _ in one.train] == [(f"a {i}", "b") for i in train]
     assert [text for text, _ in one.dev] == [(f"a {i}", "b") for i in dev]
     assert [text for text, _ in one.test] == [(f"d {i}", "e") for i in range(3)]
@@ -495,7 +495,7 @@ def test_hub_rows_are_mapped_without_network(name, monkeypatch):
     check_contract(task)
     assert asked == [("nyu-mll/glue", name)]
     assert (len(task.train), len(task.dev), len(task.test)) == (18, 2, 20)
-    first = task_table.official_split(20)[0][0]
+    first = corpora.official_split(20)[0][0]
     texts = tuple(f"train {column} {first}" for column in info.hub)
     assert task.train[0][0] == (texts if len(texts) == 2 else texts[0])
     if info.labels:

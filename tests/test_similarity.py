@@ -74,13 +74,28 @@ def test_outliers_do_not_spoil_the_sums():
     )
 
 
+@pytest.mark.parametrize("cut", [0, 1, 250, 700])
+def test_merge_is_as_if_seen_together(cut):
+    rows = sample()
+    left, right = moments_of(rows[:cut]), moments_of(rows[cut:])
+    before = right.count and right.scatter.clone()
+    merged = left.merge(right)
+    torch.testing.assert_close(merged.scatter, moments_of(rows).scatter, rtol=1e-9, atol=1e-7)
+    torch.testing.assert_close(merged.mean, rows.mean(0))
+    assert merged.count == 700
+    assert right.count == 0 or torch.equal(right.scatter, before)
+    torch.testing.assert_close(
+        merged.update(rows).scatter, moments_of(torch.cat([rows, rows])).scatter
+    )
+
+
 @pytest.mark.parametrize("made, fed, read", list(np.ndindex(2, 2, 2)))
 def test_inference_mode_may_begin_and_end_anywhere(made, fed, read):
     rows = sample()
     with torch.inference_mode(bool(made)):
         moments = Moments(10)
     with torch.inference_mode(bool(fed)):
-        moments.update(rows[:300] + 0).update(rows[300:400] + 0)
+        moments.update(rows[:300] + 0).merge(Moments(10).update(rows[300:400] + 0))
     with torch.inference_mode(bool(read)):
         correlation = moments.correlation()
     assert not correlation.is_inference()
@@ -141,6 +156,7 @@ def test_memory_does_not_grow_with_rows():
         (lambda: Moments(0), "width 0"),
         (lambda: Moments(4).update(torch.ones(2, 5)), "shape \\(2, 5\\)"),
         (lambda: Moments(4).scatter, "no rows"),
+        (lambda: Moments(4).merge(Moments(5)), "5 columns"),
         (lambda: Moments(2).update(torch.tensor([[1.0, float("nan")]])).mean, "NaN"),
         (lambda: linear_cka(torch.eye(4), [2, 3]), "widths sum to 5"),
         (lambda: correlation_clusters(torch.eye(4), [0.5, 1.5]), "\\[1.5\\].*0 to 1"),
