@@ -15,7 +15,7 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from lib.checkpoints import find, quiet, read_config, read_tokenizer, refusal, stored_bytes  # noqa: F401  (pages ask for it here)
+from lib.checkpoints import find, local, quiet, read_config, read_tokenizer, refusal, stored_bytes  # noqa: F401  (pages ask for it here)
 from lib.errors import BadInput, one_of
 from lib.model_table import MODELS
 from lib.structure import CLASSIFIER, PADDING, causal, max_tokens, predicts, saved_head, summary  # noqa: F401
