@@ -110,11 +110,12 @@ def stream(
         yield torch.stack(rows, dim=1), batch.where
 
 
-def _chosen(model, layers: Sequence[int] | None) -> Sequence[int]:
-    every = range(n_layers(model))
-    chosen = every if layers is None else layers
-    if not chosen or set(chosen) - set(every):
-        raise BadInput(f"layers {list(chosen)} are not all there; valid: 0 to {every[-1]}")
+def _chosen(model, layers: Sequence[int] | None) -> list[int]:
+    valid = range(n_layers(model))
+    chosen = list(valid if layers is None else layers)
+    wrong = [layer for layer in chosen if layer not in valid]
+    if wrong or not chosen:
+        raise BadInput(f"layers {wrong or chosen} do not exist; valid: 0 to {valid[-1]}")
     return chosen
 
 
@@ -151,8 +152,7 @@ def extract(
         For an unknown level, pooling or layer, or a sentence that is empty.
     """
     encoded = batches.encode(model, tokenizer, sentences, level=level, max_length=max_length)
-    many = len(_chosen(model, layers))
-    out = torch.empty(len(encoded.owner), many, model.config.hidden_size)
+    out = torch.empty(len(encoded.owner), len(_chosen(model, layers)), model.config.hidden_size)
     for rows, where in stream(model, tokenizer, encoded, layers=layers, **options):
         out[where] = rows.to("cpu", torch.float32)
     return Activations(out, encoded.owner, encoded.notes)

@@ -176,7 +176,7 @@ def judge(
         Probability that chance alone passes, where that is easily done.
     """
     holds = [bool(value) for value in holds]
-    seeds = int(runs.groupby(["model", "task"])["seed"].nunique().min()) if len(runs) else 0
+    seeds = int(_seeds_each(runs).min()) if len(runs) else 0
     enough = {"tasks": runs["task"].nunique(), "seeds": seeds} if average else {}
     word = verdict(holds, every=every, **enough)
     single = seeds == 1 and not word.startswith(("too", "not testable"))
@@ -240,10 +240,14 @@ def seeds(runs: pd.DataFrame) -> str:
     """
     if "seed" not in runs:
         return "single run"
-    counts = runs.groupby(["model", "task"])["seed"].nunique()
+    counts = _seeds_each(runs)
     if counts.max() == 1:
         return "single run"
     return f"{' to '.join(map(str, sorted({counts.min(), counts.max()})))} seeds"
+
+
+def _seeds_each(runs: pd.DataFrame) -> pd.Series:
+    return runs.groupby(["model", "task"])["seed"].nunique()
 
 
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
