@@ -2,7 +2,7 @@
 
 The first step of every experiment: :func:`load` reads a task of :data:`~lib.task_table.TASKS` from
 the generated treebank, the archive of rated sentences, a folder with the original files, or the
-Hub. Memory: plain Python lists, some 100 MB for the largest set.
+Hub. Memory: plain Python lists, some 100 MB for the largest set; the last four tasks are kept.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -121,6 +121,12 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     'POS tagging (generated)'
     """
     one_of("task", name, TASKS)
+    return _read(name, root, seed, digest(name, root=root, seed=seed))
+
+
+@lru_cache(maxsize=4)  # the steps of a page ask for the same few tasks again and again
+def _read(name: str, root, seed: int, known: str | None) -> Task:
+    """:func:`load`, once for each digest of the text."""
     info, told = TASKS[name], Counter()
     where = _where(info, root)
     source, parts = _parts(info, where, _files(info, where, root), seed, told)
@@ -130,7 +136,7 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     labels = _labels(info, train, dev + test, told)
     return Task(
         name, title(name, where), info.kind, info.metric, labels, source,
-        digest(name, root=root, seed=seed), dict(sorted((+told).items())), train, dev, test,
+        known, dict(sorted((+told).items())), train, dev, test,
     )  # fmt: skip
 
 

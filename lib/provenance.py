@@ -27,6 +27,7 @@ def commit() -> str:
         return "unknown"
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}

@@ -327,7 +327,9 @@ def test_digest_is_of_the_bytes_of_the_files_and_needs_no_parsing(tmp_path):
     assert task.digest == expected == corpora.digest("wikitext2", root=tmp_path)
     write(tmp_path / "wikitext2", {"test.txt": "E .\nG .\n\n"})
     changed = corpora.digest("wikitext2", root=tmp_path)
-    assert changed == corpora.load("wikitext2", root=tmp_path).digest != expected
+    again = corpora.load("wikitext2", root=tmp_path)
+    assert changed == again.digest != expected
+    assert corpora.load("wikitext2", root=tmp_path) is again, "it was read twice"
     write(tmp_path / "wikitext2", {"test.txt": b"\xff"})
     assert len(corpora.digest("wikitext2", root=tmp_path)) == 64, "it was parsed"
     (tmp_path / "wikitext2" / "test.txt").unlink()
