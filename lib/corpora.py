@@ -122,15 +122,14 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     'POS tagging (generated)'
     """
     one_of("task", name, TASKS)
-    drawn_by = 0 if _where(TASKS[name], root) in OF_FILES else seed
-    return _read(name, root, drawn_by, digest(name, root=root, seed=seed))
+    where, known = _where(TASKS[name], root), digest(name, root=root, seed=seed)
+    return _read(name, where, root, 0 if where in OF_FILES else seed, known)
 
 
 @lru_cache(maxsize=4)  # the steps of a page ask for the same few tasks again and again
-def _read(name: str, root, seed: int, known: str | None) -> Task:
+def _read(name: str, where: str, root, seed: int, known: str | None) -> Task:
     """:func:`load`, once for each digest of the text."""
     info, told = TASKS[name], Counter()
-    where = _where(info, root)
     source, parts = _parts(info, where, _files(info, where, root), seed, told)
     train, dev, test = map(list, parts)
     if not (train and dev and test):
