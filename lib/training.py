@@ -116,17 +116,23 @@ class Words:
 
 @contextmanager
 def repeatable(device: torch.device):
-    """Let draws inside depend on the seeds set inside alone; leave torch as it was."""
+    """Let results inside depend on the seeds set inside alone; leave torch as it was.
+
+    On a GPU the gradients of attention are summed in one order only where torch is strict. cuDNN's
+    attention is not used: it plans anew for every length of a batch.
+    """
     strict, checks = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic
-    filled = checks.fill_uninitialized_memory
+    filled, planned = checks.fill_uninitialized_memory, torch.backends.cuda.cudnn_sdp_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True, warn_only=device.type != "cuda")
+        torch.backends.cuda.enable_cudnn_sdp(False)
         checks.fill_uninitialized_memory = False  # costs some per cent and changes no number
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(strict)
+            torch.backends.cuda.enable_cudnn_sdp(planned)
             checks.fill_uninitialized_memory = filled
 
 

@@ -81,6 +81,15 @@ def test_a_run_without_its_whole_model_has_no_loss():
     assert set(found["seed"]) == {0}
 
 
+def test_a_whole_model_that_failed_is_nothing_to_compare_with():
+    runs = planted(constant=0.5)
+    failed = (runs["k"] == 0) & (runs["seed"] == 1) & (runs["task"] == "sst2")
+    found = comparison.losses(runs.assign(score=runs["score"].where(~failed, 0.5)))
+    kept = comparison.averaged(found)
+    assert set(kept["seed"]) == {0} and set(kept["task"]) == {"sst2"}
+    assert found[found["task"] == "cola"]["learned"].all()
+
+
 def test_averages_hold_what_was_learned_and_finished_and_no_extra_task():
     runs = planted(constant=0.5)
     found = comparison.losses(runs)

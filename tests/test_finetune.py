@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import predict
+from conftest import CONFIGS, predict
 
 from lib import BadInput, change, corpora, dropping, encoders, finetune, settings
 from lib.errors import Diverged
@@ -450,8 +450,22 @@ def test_cuda_trains_as_the_cpu_does(family_folders, task):
     for device in ("cpu", "cuda"):
         model, tokenizer = finetune.begin(family_folders["bert"], task, device=device)
         finetune.train(without_dropout(model), tokenizer, task, recipe=recipe)  # draws differ
-        found[device] = weights(model).cpu()
-    torch.testing.assert_close(found["cuda"], found["cpu"], atol=1e-4, rtol=1e-3)
+        # no weights: a key's bias has no gradient but rounding, and AdamW makes steps of it
+        found[device] = predict(model, tokenizer, [text for text, _ in task.test])
+    torch.testing.assert_close(found["cuda"], found["cpu"], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_training_on_cuda_repeats(family_folders, task, family, precision):
+    recipe, found = dataclasses.replace(FAST, epochs=1, precision=precision), []
+    for _ in range(2):
+        model, tokenizer = finetune.begin(family_folders[family], task, device="cuda")
+        finetune.train(model, tokenizer, task, recipe=recipe)
+        found.append(weights(model))
+    assert torch.equal(*found)
 
 
 def test_a_whole_model_that_other_pages_go_on_from_is_a_run_like_any_other(family_folders, results):

@@ -306,8 +306,9 @@ def test_b3_and_b6_ask_every_number_of_blocks_of_every_model():
     assert "BERT-mini" in mixed.loc["B3", "measured"]
 
 
-def test_a_model_with_one_seed_is_shown_and_does_not_decide_beside_one_with_three():
-    single = dropped("bert-mini-12", LOST | {"top": 3.0}, seeds=(0,))
+@pytest.mark.parametrize("few", [{"seeds": (0,)}, {"tasks": ("sst2",)}])
+def test_a_model_with_one_seed_or_task_is_shown_and_does_not_decide_beside_one_with_three(few):
+    single = dropped("bert-mini-12", LOST | {"top": 3.0}, **few)
     found = strategies(dropped(MODEL, LOST), single)
     assert found["judged"].loc["B6", "cells"] == "3 of 3" and len(found["b6"]) == 6
     assert strategies(single)["judged"].loc["B6", "verdict"] == "too little data"
