@@ -197,6 +197,21 @@ def of(
     return settings
 
 
+def by_model(first: Settings, second: Settings) -> dict[str, Settings]:
+    """Which part of a grid in two parts each model belongs to: the second has its profile's own.
+
+    Examples
+    --------
+    >>> page = {"models": ["bert-base-cased", "bert-mini-12"]}
+    >>> found = by_model(of("dropping", page), of("twelve_blocks", page))
+    >>> {model: part.experiment for model, part in found.items()}
+    {'bert-base-cased': 'dropping', 'bert-mini-12': 'twelve_blocks'}
+    """
+    listed = defaults(second.profile, second.experiment)["models"]
+    found = {model: second if model in listed else first for model in first.models}
+    return found | {model: second for model in second.models if model in listed}
+
+
 def sentence(error: ValidationError) -> str:
     """The first fault in one sentence."""
     first = error.errors()[0]
