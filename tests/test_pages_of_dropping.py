@@ -81,6 +81,9 @@ def test_b5_needs_a_bert_and_an_xlnet_of_one_depth():
             for model, f in zip(models, (1, factor), strict=True)
         ]
         assert layers_to_spare(pd.concat(pair))["judged"].loc["B5", "verdict"] == verdict
+    one = pd.concat(pair).query("task == 'sst2'")  # tasks of a third model add nothing
+    judged = layers_to_spare(pd.concat([one, top()]))["judged"]
+    assert judged.loc["B5", "verdict"] == "too little data"
 
 
 def distilled(cut=0.80, start=0.75, student=0.80, tasks=("sst2", "mnli", "qnli"), seeds=(0, 1, 2)):
