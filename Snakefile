@@ -36,6 +36,7 @@ SOURCES = [
     if path.is_file() and not {"results", "__pycache__"} & set(path.parts)
 ]
 TASKS = {"clustered_probes": "probed"}  # parameter for an experiment's tasks, if not `tasks`
+SAME = sorted(page for page in NAMED if not NAMED[page] and page != LAST)  # in every book
 ALONE = ("11_cost",)  # takes times: nothing may run beside it
 SINGLE = ("08_dropping", "10_distilled", "12_tuning")  # small batches gain nothing from more cores
 
@@ -66,7 +67,7 @@ def page_needs(wildcards):
     page = wildcards.page
     others = set(TEXTS) - {LAST} if page == LAST else before(page)
     pages = [f"{TREE}/notebooks/{other}.ipynb" for other in sorted(others)]
-    fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" else []
+    fresh = [f"{TREE}/.fresh"] if PROFILE == "tiny" and NAMED[page] else []
     return [f"notebooks/{page}.ipynb", *SHOWN, *pages, *records(page), *fresh]
 
 
@@ -110,6 +111,7 @@ def only(page):
 
 wildcard_constraints:
     page="[a-z0-9_]+",
+    profile="[a-z]+",
 
 
 localrules:
@@ -151,15 +153,31 @@ rule page:
     input:
         page_needs,
     output:
-        f"{TREE}/notebooks/{{page}}.ipynb",
-    threads: lambda wildcards: workflow.cores if wildcards.page in ALONE else 1
+        "_build/{profile}/notebooks/{page}.ipynb",
+    threads: lambda wildcards: workflow.cores if wildcards.page in ALONE and not only(wildcards.page) else 1
     resources:
         mem_mb=4000,
     params:
         only=lambda wildcards: only(wildcards.page),
     shell:
         "OMP_NUM_THREADS={threads} {PYTHON:q} -m lib.book execute notebooks/{wildcards.page}.ipynb {output}"
-        " -p profile {PROFILE} {params.only}"
+        " -p profile {wildcards.profile} {params.only}"
+
+
+# A page without an experiment is the same in every book: what was executed for tiny is taken.
+if PROFILE != "tiny":
+
+    ruleorder: same > page
+
+    rule same:
+        input:
+            "_build/tiny/notebooks/{page}.ipynb",
+        output:
+            f"{TREE}/notebooks/{{page}}.ipynb",
+        wildcard_constraints:
+            page="|".join(SAME),
+        shell:
+            "cp {input} {output}"
 
 
 rule records:

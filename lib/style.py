@@ -263,10 +263,9 @@ def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
 
 
 def rerun(settings: Settings, notebook: str) -> HTML:
-    """The papermill line that runs a page again as it is shown."""
-    return HTML(
-        f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb -p profile {settings.profile}</pre>"
-    )
+    """The papermill line that runs a page again as it is shown; tiny is the default."""
+    profile = "" if settings.profile == "tiny" else f" -p profile {settings.profile}"
+    return HTML(f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb{profile}</pre>")
 
 
 def show(figure: plt.Figure | None = None) -> plt.Figure:
