@@ -157,6 +157,7 @@ def judge(
     *,
     average: bool = True,
     every: bool = False,
+    tasks: int | None = None,
     chance: float | None = None,
 ) -> dict:
     """Judge a claim and keep the verdict for the scoreboard; gives its row of the page's table.
@@ -172,21 +173,26 @@ def judge(
         tasks that the whole model learned, so pass those alone.
     average
         The claim is about averages: three tasks and three seeds are needed.
+    tasks
+        How many tasks each average has, where those are fewer than the tasks of ``runs``.
     chance
-        Probability that chance alone passes, where that is easily done.
+        In how many cells the claim is expected to hold by chance, where that is known.
     """
     holds = [bool(value) for value in holds]
     seeds = int(_seeds_each(runs).min()) if len(runs) else 0
-    enough = {"tasks": runs["task"].nunique(), "seeds": seeds} if average else {}
+    tasks = runs["task"].nunique() if tasks is None else tasks
+    enough = {"tasks": tasks, "seeds": seeds} if average else {}
     word = verdict(holds, every=every, **enough)
-    single = seeds == 1 and not word.startswith(("too", "not testable"))
+    judged = not word.startswith(("too", "not testable"))
     row = {
         "measured": measured,
         "cells": f"{sum(holds)} of {len(holds)}",
-        "verdict": f"{word}, single run" if single else word,
+        "verdict": f"{word}, single run" if seeds == 1 and judged else word,
     }
     if chance is not None:
-        row["chance"] = f"{chance:.2f}"
+        row["chance"] = f"{chance:.1f}".removesuffix(".0")
+        if judged and 0 < sum(holds) <= chance:
+            row["verdict"] += ", no more than by chance"
     about = {f"{name}s": runs[name].unique().tolist() for name in ("model", "task")}
     text = " and ".join(_kinds_of_text(runs, settings.data))
     records.keep_verdict(settings, claim, **row, **about, seeds=seeds, text=text)
