@@ -142,8 +142,8 @@ def test_a2_says_too_little_with_fewer_tasks_or_seeds_and_nothing_without_learni
 
 def test_random_neurons_that_pass_too_are_told_as_chance():
     good = [0.5, 0.9, 0.9, 0.9, 0.9]
-    assert page_05(good, random=good)["judged"]["chance"] == "1.00"
-    assert page_05(good)["judged"]["chance"] == "0.00"
+    assert page_05(good, random=good)["judged"]["chance"] == "3"
+    assert page_05(good)["judged"]["chance"] == "0"
 
 
 def test_the_first_tenth_is_held_against_its_bound():
@@ -228,7 +228,7 @@ def test_a_task_that_fails_and_tasks_that_do_not_count():
 
 def test_random_neurons_that_keep_enough_are_the_chance_of_a3():
     runs = [transfer_run(*cell) for cell in CELLS]
-    assert page_06(*runs, random=[97, 98, 96.99, 50])["judged"]["chance"] == "0.50"
+    assert page_06(*runs, random=[97, 98, 96.99, 50])["judged"]["chance"] == "2"
     assert "chance" not in page_06(*runs)["judged"]
 
 
