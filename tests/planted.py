@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import seaborn as sns
 
-from lib import comparison, encoders, records, style
+from lib import comparison, corpora, encoders, records, style
 
+MODULES = (comparison, corpora, encoders, records, style)
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
@@ -19,7 +20,7 @@ def cells(page: str, tag: str) -> list[str]:
 
 def run(page: str, *tags: str, **planted) -> dict:
     """The namespace after the tagged cells of a page have run over what was planted."""
-    library = {each.__name__.split(".")[1]: each for each in (comparison, encoders, records, style)}
+    library = {each.__name__.split(".")[1]: each for each in MODULES}
     namespace = {"pd": pd, "sns": sns} | library | planted
     for tag in tags:
         for source in cells(page, tag):
