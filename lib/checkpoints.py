@@ -19,7 +19,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from lib.errors import BadInput
-from lib.model_table import CONFIG_FAULTS, MODELS, OF_BLOCKS
+from lib.model_table import CONFIG_FAULTS, FAULTS, MODELS, OF_BLOCKS
 
 WEIGHTS = "model*.safetensors"
 FILES = ["*.json", "*.txt", "*.model", WEIGHTS]
@@ -232,9 +232,10 @@ def read_config(folder: Path, **options) -> transformers.PretrainedConfig:
     with refusal(f"config.json of {folder} cannot be used"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, **options)
         parts, reads = sorted(config.sub_configs.keys() - OF_BLOCKS), _reads_text(config)
-    for fault, there in CONFIG_FAULTS.items():
-        if there(config.to_dict() | stored):
-            raise BadInput(f"{folder} {fault}")
+    entries = config.to_dict() | stored
+    for name, asks in CONFIG_FAULTS.items():
+        if name in entries and asks(entries[name]):
+            raise BadInput(f"{folder} {FAULTS[name]}")
     if parts or not reads:
         about = f" (it has {', '.join(parts)})" if parts else ""
         raise BadInput(f"{folder} holds no model of text alone, but {kind!r}{about}")

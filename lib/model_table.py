@@ -1,9 +1,10 @@
 """The tables of models: what is published, and what the structure of an architecture hides.
 
 Adding a model is one entry in ``models.yml``. Architectures need none, unless their structure does
-not say all: then one in :data:`FAMILIES`.
+not say all: then one in ``architectures.yml``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,35 +31,16 @@ class Family:
     shared: bool = False
     both_ways: bool = False
     discriminates: bool = False
-    spelt: tuple[str, str] | None = None
+    spelt: Sequence[str] | None = None
 
 
-FAMILIES = {
-    "albert": Family(shared=True),
-    "bert-generation": Family(both_ways=True),
-    "electra": Family(discriminates=True),
-    "funnel": Family(discriminates=True),
-    "gpt_neo": Family(spelt=("attention_types", "attention_layers")),
-    "xlnet": Family(both_ways=True),
-}
 OF_BLOCKS = {"attn_config", "ffn_config", "esmfold_config"}  # configs inside one, of no own model
-
-CONFIG_FAULTS = {  # what a config may ask for that would not be computed, and the sentence
-    "names code of its own (auto_map), which is never run, and without it the model is another": (
-        lambda config: "auto_map" in config
-    ),
-    "has relative position embeddings of a kind that transformers no longer computes": (
-        lambda config: str(config.get("position_embedding_type")).startswith("relative")
-    ),
-    "has quantised weights (quantization_config), which are not read": (
-        lambda config: bool(config.get("quantization_config"))
-    ),
-    "has several blocks in one layer group (inner_group_num), which are not told apart": (
-        lambda config: config.get("inner_group_num", 1) != 1
-    ),
-    "is an encoder with a decoder; a model of one stack of blocks is needed": (
-        lambda config: bool(config.get("is_encoder_decoder"))
-    ),
+CONFIG_FAULTS = {  # entries of a config: which values ask for what would not be computed
+    "auto_map": lambda value: True,
+    "position_embedding_type": lambda value: str(value).startswith("relative"),
+    "quantization_config": bool,
+    "inner_group_num": lambda value: value != 1,
+    "is_encoder_decoder": bool,
 }
 
 
@@ -83,7 +65,13 @@ class Model:
     sha256: str | None = None
 
 
-_ENTRIES = yaml.safe_load((Path(__file__).parent / "models.yml").read_text(encoding="utf-8"))
-_KNOWN = {name: Model(**entry) for name, entry in _ENTRIES.items()}
+def _read(name: str) -> dict:
+    return yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+_KNOWN = {name: Model(**entry) for name, entry in _read("models.yml").items()}
 MINIATURES = {name: model for name, model in _KNOWN.items() if not model.hub}  # can be pretrained
 MODELS = {name: model for name, model in _KNOWN.items() if model.hub or model.sha256}
+_ARCHITECTURES = _read("architectures.yml")
+FAMILIES = {name: Family(**entry) for name, entry in _ARCHITECTURES["families"].items()}
+FAULTS: dict[str, str] = _ARCHITECTURES["faults"]  # what is said of a config that has one
