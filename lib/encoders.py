@@ -8,12 +8,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
-)
+import transformers
 
 from lib.checkpoints import find, local, quiet, read_config, read_tokenizer, refusal, stored_bytes  # noqa: F401  (pages ask for it here)
 from lib.errors import BadInput, one_of
@@ -27,10 +22,10 @@ PLAIN = {  # of a config: how outputs are returned, and in which pieces they are
     "chunk_size_feed_forward": 0,
 }
 CLASSES = {  # of transformers
-    "model": AutoModel,
-    "sentence classifier": AutoModelForSequenceClassification,
-    "masked language model": AutoModelForMaskedLM,
-    "causal language model": AutoModelForCausalLM,
+    "model": transformers.AutoModel,
+    "sentence classifier": transformers.AutoModelForSequenceClassification,
+    "masked language model": transformers.AutoModelForMaskedLM,
+    "causal language model": transformers.AutoModelForCausalLM,
 }
 
 
@@ -110,8 +105,7 @@ def load(name_or_path: str | Path, *, head=None, device=None, random_seed=None):
         tokenizer.padding_side = PADDING[summary(config)]
     elif head == "lm" and predicts(config) == "masked" and tokenizer.mask_token_id is None:
         raise BadInput(f"the tokenizer of {folder} has no token that hides words")
-    for name, value in PLAIN.items():
-        setattr(config, name, value)
+    config.update(PLAIN)
     with quiet(), refusal(f"the model in {folder} cannot be read"):
         if random_seed is None:
             model = _read(kind, config, folder, new=new)
