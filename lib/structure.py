@@ -103,9 +103,7 @@ def padded_position(model) -> int | None:
 
 
 def first_position(model) -> int:
-    """Position of the first token: after padding's, or what the model has stored as its own."""
-    if (padding := padded_position(model)) is not None:
-        return padding + 1
+    """Position of the first token where padding has none: what the model has stored, else 0."""
     stored = (b for n, b in model.base_model.named_buffers() if n.endswith("position_ids"))
     return next((int(buffer.min()) for buffer in stored), 0)
 
