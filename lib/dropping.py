@@ -146,8 +146,7 @@ def prove(model, keep: Sequence[int]) -> None:
             blocks[block].register_forward_hook(_hand_on, with_kwargs=True)
         for shortened in (whole, small):
             _shorten(shortened)
-        apart = _apart(whole, small)
-        if apart:
+        if apart := _apart(whole, small):
             raise BadInput(
                 f"blocks {gone} cannot be dropped: what is left differs by {apart:.2g} from the "
                 f"model that skips them, for in {model.config.model_type} something depends on "

@@ -174,9 +174,8 @@ def kept(
 
     A strategy that measures (:data:`lib.criteria.NEEDS`) reads the training part for it.
     """
-    measured = None
-    if strategy in criteria.NEEDS:
-        measured = _measured(settings, model, strategy, task, seed)
+    needs = strategy in criteria.NEEDS
+    measured = _measured(settings, model, strategy, task, seed) if needs else None
     strategy = "top" if strategy == "whole" else strategy
     return dropping.blocks_to_keep(strategy, encoders.blocks(model), k, similarity=measured)
 

@@ -117,16 +117,15 @@ def _groups(member: np.ndarray, copies: int) -> list[np.ndarray]:
     _, first, which = np.unique(bits, axis=1, return_index=True, return_inverse=True)
     patterns = member[:, first]
     counts = np.bincount(which.ravel())
-    joined, last = [[0]], 0
+    joined = [[0]]
     for place in range(1, len(counts)):
-        group = [*joined[last], place]
+        group = [*joined[-1], place]
         every = patterns[:, group].any(axis=1).sum()
         spare = ((every - patterns[:, group].sum(axis=0)) * counts[group]).sum() * copies
         if spare <= SPARE:
-            joined[last] = group
+            joined[-1] = group
         else:
             joined.append([place])
-            last += 1
     groups = [np.flatnonzero(np.isin(which.ravel(), group)) for group in joined]
     return sorted(groups, key=lambda columns: columns[0])
 
