@@ -261,7 +261,7 @@ def alone(call: Callable[..., dict], *given) -> dict:
     -------
     dict
         What ``call`` gives; ``start_bytes``, held before; ``peak_bytes``, the most held up to its
-        end; on a GPU ``device_peak_bytes``, the most that torch held there.
+        end, what lies on a GPU not counted.
     """
     with ProcessPoolExecutor(1, mp_context=START) as pool:
         return pool.submit(_measured, torch.get_num_threads(), call, given).result()
@@ -270,7 +270,4 @@ def alone(call: Callable[..., dict], *given) -> dict:
 def _measured(threads: int, call: Callable[..., dict], given: tuple) -> dict:
     torch.set_num_threads(threads)
     start = held()
-    found = call(*given) | {"start_bytes": start}
-    if torch.cuda.is_initialized():
-        found["device_peak_bytes"] = torch.cuda.max_memory_allocated()
-    return found | {"peak_bytes": held()}
+    return call(*given) | {"start_bytes": start, "peak_bytes": held()}
