@@ -71,15 +71,9 @@ def states(model, batch: Batch) -> tuple[Tensor, ...]:
 
 @torch.inference_mode()
 def stream(
-    model,
-    tokenizer,
-    encoded: batches.Encoded,
-    *,
-    layers: Sequence[int] | None = None,
-    pooling: str = "last",
-    batch_tokens: int | None = None,
-    progress: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
+    model, tokenizer, encoded: batches.Encoded, *, layers: Sequence[int] | None = None,
+    pooling: str = "last", **options,
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Yield ``rows (n, L, H)`` on the model's device and ``where (n,)``, batch by batch.
 
     Parameters
@@ -92,8 +86,9 @@ def stream(
         Layers wanted, in the order wanted; default all, 0 being the embedding output.
     pooling
         How a word's vector is read from its pieces: ``last``, ``first`` or ``mean``.
-    batch_tokens, progress
-        As for :func:`lib.batches.batches`. They change speed, not results.
+    options
+        ``batch_tokens`` and ``progress``, as for :func:`lib.batches.batches`. They change speed,
+        not results.
 
     Notes
     -----
@@ -103,7 +98,6 @@ def stream(
     if model.training:
         raise BadInput("the model is in training mode, where dropout changes rows; call .eval()")
     wanted, read = _chosen(model, layers), POOLING[pooling]
-    options = {"batch_tokens": batch_tokens, "progress": progress}
     for batch in batches.batches(encoded, model, tokenizer, **options):
         hidden = states(model, batch)
         rows = [read(hidden[layer].flatten(0, 1), batch) for layer in wanted]
