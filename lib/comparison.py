@@ -27,21 +27,19 @@ def losses(runs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The runs with ``loss`` (points: 100 times the whole score less this one), ``kept`` (share of
-        the whole score), ``way`` (share of the way from the constant answer to the whole score),
-        ``share`` of the blocks dropped, ``whole`` (points), and ``learned``: whether the whole
-        model is more than :data:`CLEAR` points above the constant answer, averaged over seeds, and
-        above it with this seed. A whole model that failed is nothing to compare with.
+        the whole score), ``share`` of the blocks dropped, ``whole`` (points), and ``learned``:
+        whether the whole model is more than :data:`CLEAR` points above the constant answer,
+        averaged over seeds, and above it with this seed. A whole model that failed is nothing to
+        compare with.
     """
     whole = runs[runs["k"] == 0].set_index(WHOLE)
     known = pd.DataFrame({"whole": 100 * whole["score"], "total": whole["blocks"]})
     clear = 100 * (whole["score"] - whole["constant"])
     known["learned"] = clear.groupby(["model", "task"]).transform("mean").gt(CLEAR) & (clear > 0)
     found = runs.join(known, on=WHOLE, how="inner")
-    floor = 100 * found["constant"]
     return found.assign(
         loss=found["whole"] - 100 * found["score"],
         kept=100 * found["score"] / found["whole"],
-        way=(100 * found["score"] - floor) / (found["whole"] - floor),
         share=found["k"] / found["total"],
     )
 
