@@ -88,16 +88,15 @@ def _encode_words(tokenizer, sentences, limit: int) -> Encoded:
         raise BadInput("this tokenizer does not tell where its pieces lie; words need a fast one")
     sentences, notes = [[word.strip() for word in words] for words in sentences], Counter()
     aligned = list(align(tokenizer, sentences))
-    again = [number for number, (*_, last) in enumerate(aligned) if (last < 0).any()]
-    for number in again:
-        for word in np.flatnonzero(aligned[number][3] < 0):
+    for number, (*_, last) in enumerate(aligned):
+        for word in np.flatnonzero(last < 0):
             if tokenizer.unk_token is None:
                 lost = sentences[number][word]
                 raise BadInput(f"the tokenizer has no piece for {lost!r}, and no unknown token")
             sentences[number][word] = tokenizer.unk_token
             notes["unknown"] += 1
-    for number, entry in zip(again, align(tokenizer, [sentences[i] for i in again]), strict=True):
-        aligned[number] = entry
+        if (last < 0).any():
+            aligned[number] = next(align(tokenizer, [sentences[number]]))
     owner = np.repeat(np.arange(len(sentences)), [len(words) for words in sentences])
     parts, row = [], 0
     for words, entry in zip(sentences, aligned, strict=True):

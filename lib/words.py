@@ -22,8 +22,6 @@ def _overlaps(words: Sequence[str], offsets: np.ndarray) -> tuple[np.ndarray, np
 
 def align(tokenizer, sentences: Sequence[Sequence[str]], limit: int | None = None):
     """Encode lists of words; yield ids, types, first and last piece of each word (-1: none)."""
-    if not sentences:
-        return
     encoded = tokenizer(
         [" ".join(words) for words in sentences],
         return_offsets_mapping=True,
