@@ -204,22 +204,19 @@ def bucket(lengths: Sequence[int], batch_tokens: int) -> list[np.ndarray]:
 def collate(encoded: Encoded, group: np.ndarray, model, tokenizer) -> Batch:
     """Pad one group of sequences on the tokenizer's side; positions count real tokens only."""
     lengths = np.array([len(encoded.ids[i]) for i in group])
-    width = int(lengths.max())
-    offset = width - lengths if tokenizer.padding_side == "left" else np.zeros_like(lengths)
-    ids = np.full((len(group), width), tokenizer.pad_token_id or 0)
-    types = np.full((len(group), width), tokenizer.pad_token_type_id)
-    for row, (i, begin, length) in enumerate(zip(group, offset, lengths, strict=True)):
-        ids[row, begin : begin + length] = encoded.ids[i]
-        types[row, begin : begin + length] = encoded.types[i]
-    columns = np.arange(width)
-    mask = (columns >= offset[:, None]) & (columns < (offset + lengths)[:, None])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    mask = mask[:, ::-1] if tokenizer.padding_side == "left" else mask
+    ids = np.full(mask.shape, tokenizer.pad_token_id or 0)
+    types = np.full(mask.shape, tokenizer.pad_token_type_id)
+    ids[mask] = np.concatenate([encoded.ids[i] for i in group])
+    types[mask] = np.concatenate([encoded.types[i] for i in group])
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
     taken = inspect.signature(type(model.base_model).forward).parameters
     if "token_type_ids" in tokenizer.model_input_names and "token_type_ids" in taken:
         inputs["token_type_ids"] = types
     if "position_ids" in taken:
         inputs["position_ids"] = _positions(model, ids, mask)
-    shift = np.arange(len(group)) * width + offset
+    shift = np.arange(len(group)) * mask.shape[1] + mask.argmax(axis=1)
     spots = [
         np.concatenate([at[i] + s for i, s in zip(group, shift, strict=True)])
         for at in (encoded.first, encoded.last)
@@ -233,7 +230,7 @@ def _positions(model, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Positions (B, T) as the model counts them in a sequence without padding."""
     padding = padded_position(model)
     if padding is None:
-        return np.clip(np.cumsum(mask, axis=1) - 1, 0, None) * mask + first_position(model)
+        return (np.cumsum(mask, axis=1) - 1) * mask + first_position(model)
     real = mask & (ids != padding)  # RoBERTa and others: padding's own number is never counted
     return np.cumsum(real, axis=1) * real + padding
 
