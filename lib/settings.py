@@ -190,10 +190,9 @@ def of(
         settings = Settings(**about, **values)
     except ValidationError as error:
         raise BadInput(sentence(error)) from None
+    valid = [name for name, info in corpora.TASKS.items() if not kinds or info.kind in kinds]
     for task in settings.tasks:
-        if kinds and corpora.TASKS[task].kind not in kinds:
-            valid = [name for name, info in corpora.TASKS.items() if info.kind in kinds]
-            one_of("task", task, valid)
+        one_of("task", task, valid)
     return settings
 
 
@@ -235,5 +234,5 @@ def check_names(cells: Sequence[str], also: Sequence[str] = ()) -> None:
 
 def _assigned(source: str) -> list[str]:
     """Names that a cell assigns."""
-    nodes = (getattr(n, "targets", [getattr(n, "target", None)]) for n in ast.parse(source).body)
-    return [t.id for targets in nodes for t in targets if isinstance(t, ast.Name)]
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
