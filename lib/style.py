@@ -25,7 +25,6 @@ MARKED = re.compile(r"(?<=[>(])(passes|fails)(?=[)<])")  # a cell, or the end of
 WORDS = ("reproduced", "not reproduced", "too little data", "not testable here")
 
 sns.set_theme(
-    context="notebook",
     style="ticks",
     palette=COLOURS,
     rc={
@@ -35,10 +34,8 @@ sns.set_theme(
         "grid.alpha": 0.3,
         "axes.spines.right": False,
         "axes.spines.top": False,
-        "axes.titlesize": 12,
         "axes.titlelocation": "left",
         "legend.frameon": False,
-        "font.size": 12,
     },
 )
 pd.set_option("display.max_colwidth", None)
