@@ -5,13 +5,13 @@ the generated treebank, the archive of rated sentences, a folder with the origin
 Hub. Memory: plain Python lists, some 100 MB for the largest set; the last four tasks are kept.
 """
 
-import itertools
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -177,9 +177,8 @@ def _parts(info: TaskInfo, where: str, files: list[Path], seed: int, told: Count
     if where == "hub":
         return f"Hub, {readers.HUB}", info.split(*readers.hub_parts(info, told))
     if where == "embedded":
-        items = treebank.tagged(info.name, sum(EMBEDDED_SIZES), seed=seed)
-        ends = np.cumsum((0, *EMBEDDED_SIZES))
-        parts = [items[begin:end] for begin, end in itertools.pairwise(ends)]
+        items = iter(treebank.tagged(info.name, sum(EMBEDDED_SIZES), seed=seed))
+        parts = tuple(list(islice(items, size)) for size in EMBEDDED_SIZES)
         return f"embedded treebank, seed {seed}", parts
     parts = readers.split_apart(info.read(told), seed, (0.8, 0.9), told)
     if info.kind == "text":
