@@ -121,8 +121,7 @@ def ends(tokenizer) -> tuple[int, int]:
 def encoded(rows: np.ndarray, tokenizer) -> Encoded:
     """Packed rows as what a training reads: each is one sequence, and one row."""
     place, last = np.zeros((len(rows), 1), dtype=int), frame(tokenizer)[2]
-    types = np.array([0] * (rows.shape[1] - len(last)) + last)
-    types = np.broadcast_to(types, rows.shape)
+    types = np.broadcast_to([0] * (rows.shape[1] - len(last)) + last, rows.shape)
     return Encoded(rows, types, place, place, range(len(rows)), np.arange(len(rows)))
 
 
