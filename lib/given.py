@@ -111,12 +111,11 @@ def accept(chosen: settings.Settings, folder: Path, **wishes) -> Request:
     out = target(asked.out) if asked.out else folder / "smaller"
     classes = ("negative", "positive") if example else classes_of(asked.model)
     file = write_example(folder) if example else asked.file
-    own = {"text": asked.text, "label": asked.label, "metric": asked.metric, "seed": asked.seed}
+    own = asked.model_dump(include={"text", "label", "metric", "seed"})
     words = classes is None
     task = labelled.plain(file, asked.seed) if words else labelled.task(file, classes, **own)
-    changed = {"epochs", "batch", "learning_rate"} & set(chosen.given)
     usual = replace(EXAMPLE_RECIPE, learning_rate=RELEASED.learning_rate) if example else RELEASED
-    changed = {name: getattr(chosen, name) for name in changed}
+    changed = chosen.model_dump(include={"epochs", "batch", "learning_rate"} & set(chosen.given))
     recipe = replace(usual, max_length=asked.max_length, **changed)
     model = str(folder / "model") if example else asked.model
     about = asked.tolerance, chosen.strategies, recipe, asked.seed, example
