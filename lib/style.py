@@ -198,8 +198,8 @@ def judge(
 
 def _kinds_of_text(runs: pd.DataFrame, data: str) -> list[str]:
     """Whether the text of runs is ``real``, ``generated``, or there is some of either."""
-    made = {corpora.generated(name, data) for name in runs["task"]}
-    return [{True: "generated", False: "real"}[kind] for kind in sorted(made, reverse=True)]
+    words = {True: "generated", False: "real"}
+    return sorted({words[corpora.generated(name, data)] for name in runs["task"]})
 
 
 def provenance(runs: pd.DataFrame) -> HTML:
@@ -241,10 +241,7 @@ def seeds(runs: pd.DataFrame) -> str:
     >>> seeds(pd.DataFrame({"model": "m", "task": ["a", "a", "b"], "seed": [0, 1, 0]}))
     '1 to 2 seeds'
     """
-    if "seed" not in runs:
-        return "single run"
-    counts = _seeds_each(runs)
-    if counts.max() == 1:
+    if "seed" not in runs or (counts := _seeds_each(runs)).max() == 1:
         return "single run"
     return f"{' to '.join(map(str, sorted({counts.min(), counts.max()})))} seeds"
 
