@@ -28,8 +28,7 @@ TUNED_ON = {"official": ("train", "dev"), "corrected": ("train",)}  # P4: dev is
 KINDS = ("tagging", "sentence", "pair")  # of tasks that have labels
 
 # What the numbers of every page on probes depend on, beside the task and the model.
-READS = ("max_words", "max_examples", "epochs", "batch", "learning_rate", "protocol", "order")
-READS += ("pooling",)
+READS = "max_words max_examples epochs batch learning_rate protocol order pooling".split()
 
 
 @dataclass(frozen=True, eq=False)
