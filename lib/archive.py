@@ -65,10 +65,9 @@ def fetch() -> Path:
     wanted.write_text(f"{NAME}=={VERSION} --hash=sha256:{SHA256}\n")
     options = f"--no-deps --no-binary {NAME} --require-hashes --quiet --disable-pip-version-check"
     pip = [sys.executable, "-m", "pip", "download", *options.split()]
+    pip += ["-r", wanted, "-d", place().parent]
     place().unlink(missing_ok=True)
-    done = subprocess.run(
-        [*pip, "-r", wanted, "-d", place().parent], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
     wanted.unlink()
     if done.returncode or not place().is_file():
         said = re.search(r"(?m)^ERROR: (.*)$", done.stderr + "\nERROR: nothing")[1]
@@ -121,15 +120,13 @@ def rated(kind: str, told: Counter) -> pd.DataFrame:
     plain, table["ratings"] = table["written"].map(html.unescape), table["ratings"].map(json.loads)
     table["mean"] = table["ratings"].map(np.mean)
     table["text"] = plain.str.replace("''", '"')
-    again = table["text"].duplicated()
+    again, apart = table["text"].duplicated(), table["stated"].astype(float) - table["mean"]
     counts = {
         "line ends of Windows": truth.count(b"\r\n"),
         "sentences with HTML entities resolved": (plain != table["written"]).sum(),
         "sentences with doubled quotation marks resolved": plain.str.contains("''").sum(),
         "repeated sentences": again.sum(),
-        "stated means that are not those of the ratings": (
-            (table["stated"].astype(float) - table["mean"]).abs() > 1e-3
-        ).sum(),
+        "stated means that are not those of the ratings": (apart.abs() > 1e-3).sum(),
     }
     told.update({what: int(count) for what, count in counts.items()})
     return table.loc[~again, ["text", "ratings", "mean"]].assign(kind=kind)
