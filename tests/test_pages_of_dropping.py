@@ -353,7 +353,7 @@ def test_b4_compares_tasks_and_b1_counts_parameters():
 def test_strategies_that_keep_the_same_blocks_are_one_cut():
     same = dropped(MODEL, LOST | {"even": LOST["top"]})  # top, even; bottom; three at 2 points
     judged = strategies(same)["judged"]
-    assert "top = even by 1.0, top = even by 2.0" in judged.loc["B6", "measured"]
+    assert "top = even by 1.00, top = even by 2.00" in judged.loc["B6", "measured"]
     assert judged.loc["B6", "chance"] == "1" and judged.loc["B6", "verdict"] == "reproduced"
 
 
