@@ -22,6 +22,7 @@ COLOURS += sns.color_palette(["#882255", "#332288", "#999933", "#117733", "#7f3b
 MARKERS = "osD^vPX*"
 GREY = "0.55"  # published numbers
 MARKED = re.compile(r"(?<=[>(])(passes|fails)(?=[)<])")  # a cell, or the end of one
+WHOLE = re.compile(r"(?<=>)([A-Z]+-\w)(?=<)")  # a cell such as SST-2, not to break at its hyphen
 WORDS = ("reproduced", "not reproduced", "too little data", "not testable here")
 
 sns.set_theme(
@@ -110,6 +111,7 @@ def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
     for word in (*WORDS, "mixed"):
         body = body.replace(f"<td>{word}", f'<td class="verdict {word.replace(" ", "-")}">{word}')
     body = MARKED.sub(r'<span class="verdict \1">\1</span>', body)
+    body = WHOLE.sub(r'<span class="whole">\1</span>', body)
     head = head.replace("<thead>", f"<caption>{caption}</caption><thead>" if caption else "<thead>")
     return HTML(f"{head}<tbody>{body}")
 

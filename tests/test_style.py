@@ -102,3 +102,24 @@ def test_a_judged_claim_counts_its_cells_tasks_and_seeds(tmp_path, monkeypatch):
     assert few["verdict"] == "too little data"
     one = style.judge(chosen, "B8", [False], "", runs[runs["seed"] == 0], average=False)
     assert one["verdict"] == "not reproduced, single run"
+    sides = style.judge(chosen, "B4", [True], "", runs, tasks=1)  # an average over one task is none
+    assert sides["verdict"] == "too little data"
+
+
+def test_what_holds_no_more_often_than_by_chance_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path))
+    runs = pd.DataFrame(itertools.product(["m"], ["sst2", "rte", "qqp"], [0, 1, 2]))
+    runs.columns = ["model", "task", "seed"]
+
+    def judged(holds, chance):
+        return style.judge(settings.of("dropping", {}), "A2", holds, "", runs, chance=chance)
+
+    assert judged([True, False], 1)["verdict"] == "mixed (1 of 2), no more than by chance"
+    assert judged([True, False], 0.5)["verdict"] == "mixed (1 of 2)"
+    assert judged([False, False], 1)["verdict"] == "not reproduced"
+    assert (judged([True], 0.25)["chance"], judged([True], 3)["chance"]) == ("0.2", "3")
+
+
+def test_a_cell_that_is_one_word_is_not_broken_at_its_hyphen():
+    shown = style.table(pd.DataFrame({"task": ["SST-2", "all-MiniLM-L6-v2"]})).data
+    assert shown.count('<span class="whole">') == 1 and '<span class="whole">SST-2</span>' in shown
