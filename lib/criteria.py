@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lib import activations, batches
 from lib.batches import Batch
+from lib.errors import one_of
 from lib.similarity import Moments, linear_cka
 from lib.structure import block_list, family, n_blocks
 
@@ -50,7 +51,7 @@ class Likeness:
     """
 
     def __init__(self, layers: int):
-        self.count = self._sum = 0
+        self.count, self._sum = 0, None
         self._cosine, self._angle, self._product = torch.zeros(3, layers, layers).double()
 
     def update(self, rows: Tensor) -> None:
@@ -61,7 +62,8 @@ class Likeness:
             self._cosine += cosine.sum(0).cpu()
             self._angle += (cosine.arccos() / torch.pi).sum(0).cpu()
             self._product += (part @ part.mT).sum(0).cpu()
-            self._sum = self._sum + part.sum(0).cpu()
+            total = part.sum(0).cpu()
+            self._sum = total if self._sum is None else self._sum + total
             self.count += len(part)
 
     @property
@@ -129,6 +131,8 @@ def measure(
     -----
     Memory: one batch; for CKA n_blocks * (2 H)^2 double numbers.
     """
+    for kind in tokens:
+        one_of("token", kind, TOKENS)
     total, width = n_blocks(model), model.config.hidden_size
     found: dict = {kind: Likeness(total + 1) for kind in tokens}
     moments = [Moments(2 * width, device=model.device) for _ in range(total if cka else 0)]

@@ -113,6 +113,7 @@ def tokenizer(like: str, text: Iterable[str], size: int) -> transformers.PreTrai
     are joined in its place, and the pieces then written as WordPiece has them. Special tokens
     count; of bytes there are at least 256. Cost: a pass over the text, seconds for a million words.
     """
+    one_of("architecture", like, MINIATURES)
     usual = encoders.read_tokenizer(encoders.find(like))
     inner, kind = usual.backend_tokenizer, type(usual.backend_tokenizer.model)
     split = inner.pre_tokenizer

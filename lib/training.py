@@ -27,6 +27,7 @@ from lib.errors import BadInput, Diverged, one_of, within
 
 CHECKPOINT_SECONDS = 120
 POOL = 64  # batches whose sentences are sorted by length together, then shuffled again
+PARTS = (("train",), ("train", "dev"))  # the second as in the papers: nothing is held out
 PRECISIONS = ("best", "float32", "bfloat16")
 
 
@@ -42,7 +43,7 @@ class Recipe:
     warmup: float = 0.0  # share of the updates in which the rate rises
     weight_decay: float = 0.0  # not on biases and normalisation
     epsilon: float = 1e-8
-    parts: tuple[str, ...] = ("train",)  # with dev, as in the papers, nothing is held out
+    parts: tuple[str, ...] = PARTS[0]
     freeze: tuple[int, ...] = ()  # blocks kept as they are, numbered before dropping
     freeze_embeddings: bool = False
     updates: int | None = None  # at most; the rate falls to 0 there
@@ -51,6 +52,7 @@ class Recipe:
     def __post_init__(self):
         """Refuse what cannot be trained with."""
         one_of("precision", self.precision, PRECISIONS)
+        one_of("parts", self.parts, PARTS)
         within("learning_rate", self.learning_rate, 1e-12, 1e38, (int, float))
         for name, low in {"epochs": 1, "batch": 1, "max_length": 4}.items():
             within(name, getattr(self, name), low, 1 << 20)
