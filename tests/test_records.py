@@ -179,6 +179,19 @@ def test_a_killed_writer_leaves_whole_files_and_every_number_its_provenance(resu
     assert {x["seed"] for x in found} <= {json.loads(line)["seed"] for line in made}
 
 
+def test_every_committed_number_has_its_provenance():
+    def cells(file):
+        lines = map(json.loads, file.read_text().splitlines())
+        return [{k: v for k, v in line.items() if k != "values"} for line in lines]
+
+    files = (records.ROOT / "book/results/small").glob("*/*.jsonl")
+    files = [file for file in files if ".provenance" not in file.suffixes]
+    assert files
+    for file in files:
+        made = cells(file.with_suffix(".provenance.jsonl"))
+        assert all(any(c.items() <= line.items() for line in made) for c in cells(file)), file
+
+
 def test_lists_over_layers_become_rows():
     table = pd.DataFrame(
         {"seed": [0, 1], "score": [[0.5, 0.7], [0.1, 0.2]], "by": [{"0.1": 3}, {}]}
