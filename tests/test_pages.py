@@ -20,6 +20,7 @@ EXPERIMENTS = {
     for path in NOTEBOOKS
 }
 RECORDED = [path for path in NOTEBOOKS if EXPERIMENTS[path.stem] and "scoreboard" not in path.stem]
+PLANNED = {"twelve_layers", "tuned_probes"}  # name models and tasks; records are other pages'
 CLUSTERS, CUTS, COST = "03_neuron_correlation", "08_dropping", "11_cost"
 WRONG = {
     "name": (CLUSTERS, "thresholdz", [0.3], "parameter 'thresholdz' is not known"),
@@ -42,7 +43,7 @@ def lines(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_tiny_records_its_whole_grid(path, executed):
-    for name in EXPERIMENTS[path.stem]:
+    for name in set(EXPERIMENTS[path.stem]) - PLANNED:
         assert lines(executed / "book/results/tiny" / name), f"no record of {name}"
     page = (book.mirror("tiny", executed) / f"notebooks/{path.name}").read_text(encoding="utf-8")
     for done, asked in re.findall(r"(\d+) of (\d+) runs are finished", page):

@@ -238,3 +238,55 @@ def test_the_layout_has_a_row_per_stage_and_a_column_per_task():
     assert stages == ["oracle", "layer selector", "clustering", "feature selection"]
     assert both.shape == (8, 3)
     assert both.loc[("feature selection", "neurons")].tolist()[0].startswith("10")
+
+
+# ---- page 16 ------------------------------------------------------------------------------------
+
+
+DEPTHS = {"bert-mini-12": 13, "distilbert-mini-6": 7}  # layers, with the embeddings; ten wide here
+
+
+def clustered(model, clusters, dev):
+    return {
+        "model": model, "task": "pos", "seed": 0, "neurons": 10 * DEPTHS[model], "floor": 0.5,
+        "clusters": clusters, "closest": both(dev), "oracle": {"dev": 0.9, "test": 0.9},
+    }  # fmt: skip
+
+
+def page_16(*clusters, first=(0.5, 0.9, 0.9, 0.9, 0.9), score=0.88, floor=0.5):
+    models = [run["model"] for run in clusters]
+    layers = [layer_run(floor=floor) | {"model": model} for model in models]
+    ranked = [ranking("pos", 0, 1e-5, first=first) | {"top": both(first)} for _ in models]
+    ranked = [run | {"model": model} for run, model in zip(ranked, models, strict=True)]
+    narrowed = [transfer_run("pos", 0, score=score) | {"model": model} for model in models]
+    frames = {"layers": layers, "clusters": clusters, "rankings": ranked, "transfers": narrowed}
+    frames = {name: pd.DataFrame(list(rows)) for name, rows in frames.items()}
+    return ran("16_twelve_layers", "table", "claim", chosen=asked("twelve_layers"), **frames)
+
+
+def test_what_is_left_is_counted_in_layers():
+    deep = clustered("bert-mini-12", [50, 10, 5], [0.9, 0.9, 0.5])
+    flat = clustered("distilbert-mini-6", [30, 10, 5], [0.9, 0.88, 0.5])
+    cell = page_16(deep, flat)["cell"].droplevel("task")
+    assert cell["left"].tolist() == pytest.approx([1, 1])
+    assert cell["redundant"].tolist() == pytest.approx([100 * 12 / 13, 100 * 6 / 7])
+
+
+def test_a_threshold_counts_only_if_every_lower_one_is_good_enough():
+    gap = clustered("bert-mini-12", [50, 10, 5], [0.9, 0.5, 0.9])
+    none = clustered("distilbert-mini-6", [30, 10, 5], [0.5, 0.9, 0.9])
+    found = page_16(gap, none)["clusters"]
+    assert found["fewest"].tolist() == [50, 70]
+    assert found["redundant"].tolist() == pytest.approx([100 * 8 / 13, 0])
+
+
+def test_claims_are_counted_by_depth_and_on_learned_tasks_alone():
+    deep = clustered("bert-mini-12", [50, 10, 5], [0.9, 0.9, 0.5])
+    flat = clustered("distilbert-mini-6", [30, 12, 5], [0.9, 0.88, 0.5])
+    told = page_16(deep, flat)["told"]
+    assert told["A1"].to_dict() == {6: "0 of 1", 12: "1 of 1"}
+    assert told["A2"].to_dict() == told["A3"].to_dict() == {6: "1 of 1", 12: "1 of 1"}
+    assert set(told["A2, by chance"]) == set(told["A3, by chance"]) == {"0 of 1"}
+    strict = page_16(deep, flat, first=[0.5, 0.6, 0.7, 0.8, 0.8], score=0.87)["told"]
+    assert set(strict["A2"]) == set(strict["A3"]) == {"0 of 1"}
+    assert page_16(deep, flat, floor=0.86)["cell"].empty
