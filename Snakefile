@@ -38,6 +38,7 @@ SOURCES = [
 TASKS = {"clustered_probes": "probed"}  # parameter for an experiment's tasks, if not `tasks`
 SAME = sorted(page for page in NAMED if not NAMED[page] and page != LAST)  # in every book
 ALONE = ("11_cost",)  # takes times: nothing may run beside it
+REST = ("08_dropping",)  # has cells of a model that no job of one task makes
 SINGLE = ("08_dropping", "10_distilled", "12_tuning")  # small batches gain nothing from more cores
 
 
@@ -72,7 +73,10 @@ def page_needs(wildcards):
 
 
 def jobs():
-    """Name of each job of the records: its page, model, task, and the texts that it is given."""
+    """Name of each job of the records: its page, model, task, and the texts that it is given.
+
+    A job without a task comes last and makes what those of one task have left.
+    """
     found = {}
     for page in TEXTS:
         tables = {name: SHIPPED["all"] | SHIPPED.get(name, {}) for name in sorted(own(page))}
@@ -83,6 +87,8 @@ def jobs():
             for task in dict.fromkeys(chain(*lists.values())):
                 given = {name: task if task in tasks else tasks[0] for name, tasks in lists.items()}
                 found[f"{page}/{model.replace('/', '__')}--{task}"] = (page, model, task, given)
+            if page in REST:
+                found[f"{page}/{model.replace('/', '__')}--rest"] = (page, model, None, {})
     return found
 
 
@@ -94,6 +100,8 @@ def job_needs(wildcards):
     page, model, task, given = JOBS[f"{wildcards.page}/{wildcards.job}"]
     cells = {(other, model, task) for other in before(page)}
     cells |= {(page, model, name) for name in given.values() if name != task}
+    if task is None:
+        cells = {tuple(cell) for *cell, _ in JOBS.values() if cell[:2] == [page, model] and cell[2]}
     earlier = [name for name, (*cell, _) in JOBS.items() if tuple(cell) in cells]
     return [f"notebooks/{page}.ipynb", *(f"{TREE}/jobs/{name}.ipynb" for name in earlier)]
 

@@ -14,6 +14,7 @@ from lib.errors import BadInput
 CLEAR = 5.0  # points: a task is learned if the score is so far above what needs no model
 # Tasks of the averages of paper B's first version; others are this book's extras.
 AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
+ENOUGH = 3  # tasks, and seeds of each, that a claim about averages needs
 WHOLE = ["model", "task", "seed"]  # runs that share a whole model
 DIGITS = "0123456789"
 STEPS = "".join(map(chr, range(33, 127)))  # one printable character for each step of a number
@@ -69,6 +70,21 @@ def over_tasks(rows: pd.DataFrame, by: list[str], column: str = "loss") -> pd.Se
     """
     each = rows.groupby([*by, "task"], sort=False)[column].mean()
     return each.groupby(by, sort=False).mean()
+
+
+def counting(rows: pd.DataFrame) -> pd.Index:
+    """Models whose averages count: with three tasks and three seeds of each, or all if none has.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"model": "m", "task": ["a", "b", "c"], "seed": [0, 0, 0]})
+    >>> few, much = rows, pd.concat([rows.assign(model="n", seed=seed) for seed in range(3)])
+    >>> counting(few).tolist(), counting(pd.concat([few, much])).tolist()
+    (['m'], ['n'])
+    """
+    seeds = rows.groupby(["model", "task"])["seed"].nunique().groupby("model", sort=False)
+    enough = (seeds.size() >= ENOUGH) & (seeds.min() >= ENOUGH)
+    return enough.index[enough if enough.any() else ~enough]
 
 
 # ---- how sure a score is ----------------------------------------------------------------------

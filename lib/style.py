@@ -10,6 +10,7 @@ import seaborn as sns
 from IPython.display import HTML
 
 from lib import corpora, encoders, records
+from lib.comparison import ENOUGH
 from lib.settings import Settings
 from lib.strategies import STRATEGIES
 
@@ -119,7 +120,9 @@ def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
 # ---- verdicts ---------------------------------------------------------------------------------
 
 
-def verdict(holds: Iterable[bool], *, every: bool = False, tasks: int = 3, seeds: int = 3) -> str:
+def verdict(
+    holds: Iterable[bool], *, every: bool = False, tasks: int = ENOUGH, seeds: int = ENOUGH
+) -> str:
     """Verdict on a claim that was tested cell by cell.
 
     Parameters
@@ -140,7 +143,7 @@ def verdict(holds: Iterable[bool], *, every: bool = False, tasks: int = 3, seeds
     holds = [bool(value) for value in holds]
     if not holds:
         return "not testable here"
-    if tasks < 3 or seeds < 3:
+    if min(tasks, seeds) < ENOUGH:
         return "too little data"
     if all(holds):
         return "reproduced"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -202,3 +203,13 @@ def test_the_commands_of_the_makefile_are_ones_that_snakemake_takes(target):
     words = [sys.executable, "-m", "snakemake", *shlex.split(line)[1:], "-n"]
     done = subprocess.run(words, check=False, **told)
     assert done.returncode == 0, done.stderr
+
+
+def test_cells_that_no_job_of_one_task_makes_come_last():
+    words = "-m snakemake -n all_records --cores 1 --nolock --config profile=small".split()
+    told = {"cwd": book.ROOT, "capture_output": True, "text": True}
+    plan = subprocess.run([sys.executable, *words], check=True, **told).stdout
+    (needs,) = re.findall(r"input: (.*)\n +output: \S+08_dropping/bert-mini-12--rest", plan)
+    assert {f"bert-mini-12--{task}.ipynb" for task in ("sst2", "qqp")} == {
+        Path(file).name for file in needs.split(", ")[1:]
+    }
