@@ -286,6 +286,7 @@ def test_claims_are_counted_by_depth_and_on_learned_tasks_alone():
     told = page_16(deep, flat)["told"]
     assert told["A1"].to_dict() == {6: "0 of 1", 12: "1 of 1"}
     assert told["A2"].to_dict() == told["A3"].to_dict() == {6: "1 of 1", 12: "1 of 1"}
+    assert told["A3, one layer"].to_dict() == {6: "0 of 1", 12: "1 of 1"}  # a seventh is too much
     assert set(told["A2, by chance"]) == set(told["A3, by chance"]) == {"0 of 1"}
     strict = page_16(deep, flat, first=[0.5, 0.6, 0.7, 0.8, 0.8], score=0.87)["told"]
     assert set(strict["A2"]) == set(strict["A3"]) == {"0 of 1"}
