@@ -249,45 +249,71 @@ DEPTHS = {"bert-mini-12": 13, "distilbert-mini-6": 7}  # layers, with the embedd
 def clustered(model, clusters, dev):
     return {
         "model": model, "task": "pos", "seed": 0, "neurons": 10 * DEPTHS[model], "floor": 0.5,
-        "clusters": clusters, "closest": both(dev), "oracle": {"dev": 0.9, "test": 0.9},
+        "thresholds": [0.1, 0.2, 0.3], "clusters": clusters, "closest": both(dev),
+        "oracle": {"dev": 0.9, "test": 0.9},
     }  # fmt: skip
 
 
-def page_16(*clusters, first=(0.5, 0.9, 0.9, 0.9, 0.9), score=0.88, floor=0.5):
+def page_16(*clusters, first=(0.5, 0.9, 0.9, 0.9, 0.9), score=0.88, **layer):
     models = [run["model"] for run in clusters]
-    layers = [layer_run(floor=floor) | {"model": model} for model in models]
+    layers = [layer_run(**layer) | {"model": model} for model in models]
     ranked = [ranking("pos", 0, 1e-5, first=first) | {"top": both(first)} for _ in models]
     ranked = [run | {"model": model} for run, model in zip(ranked, models, strict=True)]
     narrowed = [transfer_run("pos", 0, score=score) | {"model": model} for model in models]
     frames = {"layers": layers, "clusters": clusters, "rankings": ranked, "transfers": narrowed}
     frames = {name: pd.DataFrame(list(rows)) for name, rows in frames.items()}
-    return ran("16_twelve_layers", "table", "claim", chosen=asked("twelve_layers"), **frames)
+    chosen = asked("twelve_layers", models=list(DEPTHS))
+    return ran("16_twelve_layers", "table", "claim", chosen=chosen, **frames)
+
+
+def deep(clusters=(50, 10, 5), dev=(0.9, 0.9, 0.5)):
+    return clustered("bert-mini-12", list(clusters), list(dev))
+
+
+def flat(clusters=(30, 10, 5), dev=(0.9, 0.88, 0.5)):
+    return clustered("distilbert-mini-6", list(clusters), list(dev))
 
 
 def test_what_is_left_is_counted_in_layers():
-    deep = clustered("bert-mini-12", [50, 10, 5], [0.9, 0.9, 0.5])
-    flat = clustered("distilbert-mini-6", [30, 10, 5], [0.9, 0.88, 0.5])
-    cell = page_16(deep, flat)["cell"].droplevel("task")
+    cell = page_16(deep(), flat())["cell"].droplevel("task")
     assert cell["left"].tolist() == pytest.approx([1, 1])
     assert cell["redundant"].tolist() == pytest.approx([100 * 12 / 13, 100 * 6 / 7])
+    assert cell["clusters keep"].tolist() == pytest.approx([100, 100 * 0.88 / 0.9])
 
 
 def test_a_threshold_counts_only_if_every_lower_one_is_good_enough():
-    gap = clustered("bert-mini-12", [50, 10, 5], [0.9, 0.5, 0.9])
-    none = clustered("distilbert-mini-6", [30, 10, 5], [0.5, 0.9, 0.9])
-    found = page_16(gap, none)["clusters"]
+    found = page_16(deep(dev=[0.9, 0.5, 0.9]), flat(dev=[0.5, 0.9, 0.9]))["clusters"]
     assert found["fewest"].tolist() == [50, 70]
     assert found["redundant"].tolist() == pytest.approx([100 * 8 / 13, 0])
+    turned = deep([5, 50, 10], [0.5, 0.9, 0.9]) | {"thresholds": [0.3, 0.1, 0.2]}
+    assert page_16(turned)["clusters"]["fewest"].tolist() == [10]
 
 
-def test_claims_are_counted_by_depth_and_on_learned_tasks_alone():
-    deep = clustered("bert-mini-12", [50, 10, 5], [0.9, 0.9, 0.5])
-    flat = clustered("distilbert-mini-6", [30, 12, 5], [0.9, 0.88, 0.5])
-    told = page_16(deep, flat)["told"]
-    assert told["A1"].to_dict() == {6: "0 of 1", 12: "1 of 1"}
-    assert told["A2"].to_dict() == told["A3"].to_dict() == {6: "1 of 1", 12: "1 of 1"}
-    assert told["A3, one layer"].to_dict() == {6: "0 of 1", 12: "1 of 1"}  # a seventh is too much
-    assert set(told["A2, by chance"]) == set(told["A3, by chance"]) == {"0 of 1"}
-    strict = page_16(deep, flat, first=[0.5, 0.6, 0.7, 0.8, 0.8], score=0.87)["told"]
+def test_claims_are_counted_by_depth():
+    found = page_16(deep(), flat([30, 12, 5]))["by_depth"]
+    assert found["A1"].to_dict() == {6: "0 of 1", 12: "1 of 1"}
+    assert found["A2"].to_dict() == found["A3"].to_dict() == {6: "1 of 1", 12: "1 of 1"}
+    assert found["A3, one layer"].to_dict() == {6: "\N{EN DASH}", 12: "1 of 1"}  # 1/7 is too much
+    assert set(found["A2, random"]) == set(found["A3, random"]) == {"0 of 1"}
+    strict = page_16(deep(), first=[0.5, 0.6, 0.7, 0.8, 0.8], score=0.87)["by_depth"]
     assert set(strict["A2"]) == set(strict["A3"]) == {"0 of 1"}
-    assert page_16(deep, flat, floor=0.86)["cell"].empty
+
+
+def test_random_neurons_are_as_many_as_the_steps_left():
+    found = page_16(deep())["cell"]
+    assert found["steps left"].tolist() == [10]
+    assert found["as many keep"].tolist() == pytest.approx([100 * 0.6 / 0.9])  # ten of them
+    assert found[["LS", "CC", "FS"]].sum(axis=1).tolist() == pytest.approx([100 - 100 * 0.88 / 0.9])
+
+
+def test_cells_that_are_not_learned_or_not_finished_do_not_count():
+    assert page_16(deep(), floor=0.86)["counted"].empty
+    assert page_16(deep(), task="cola")["counted"].empty
+    assert len(page_16(deep(), flat())["counted"]) == 2
+
+
+@pytest.mark.parametrize(("left", "word"), [(10, "passes"), (12, "fails")])
+def test_depth_explains_redundancy_where_a_student_leaves_as_many_neurons(left, word):
+    found = page_16(deep(), flat([30, left, 5]))["pairs"]
+    assert found["as many left"].tolist() == [word]
+    assert page_16(flat())["pairs"].empty
