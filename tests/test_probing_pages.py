@@ -281,6 +281,13 @@ def test_what_is_left_is_counted_in_layers():
     assert cell["clusters keep"].tolist() == pytest.approx([100, 100 * 0.88 / 0.9])
 
 
+def test_neurons_of_a_special_token_never_vary_and_are_no_layers_worth():
+    run = deep([50, 15, 5]) | {"task": "sst2"}
+    found = page_16(run, task="sst2")["clusters"]
+    assert found["left"].tolist() == pytest.approx([0.5])
+    assert found["redundant"].tolist() == pytest.approx([100 * (1 - 15 / 130)])
+
+
 def test_a_threshold_counts_only_if_every_lower_one_is_good_enough():
     found = page_16(deep(dev=[0.9, 0.5, 0.9]), flat(dev=[0.5, 0.9, 0.9]))["clusters"]
     assert found["fewest"].tolist() == [50, 70]
