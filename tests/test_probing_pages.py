@@ -8,7 +8,7 @@ import pandas as pd
 import planted
 import pytest
 
-from lib import corpora, probing, selection, settings
+from lib import corpora, probing, records, selection, settings
 
 SIZES = [1, 5, 8, 10, 20]
 NEURONS = 100
@@ -296,14 +296,55 @@ def test_a_threshold_counts_only_if_every_lower_one_is_good_enough():
     assert page_16(turned)["clusters"]["fewest"].tolist() == [10]
 
 
-def test_claims_are_counted_by_depth():
-    found = page_16(deep(), flat([30, 12, 5]))["by_depth"]
-    assert found["A1"].to_dict() == {6: "0 of 1", 12: "1 of 1"}
-    assert found["A2"].to_dict() == found["A3"].to_dict() == {6: "1 of 1", 12: "1 of 1"}
-    assert found["A3, one layer"].to_dict() == {6: "\N{EN DASH}", 12: "1 of 1"}  # 1/7 is too much
+def test_claims_are_counted_by_model():
+    found = page_16(deep(), flat([30, 12, 5]))["by_model"]
+    minis = dict(zip(DEPTHS, ("1 of 1", "0 of 1"), strict=True))
+    assert found["A1"].to_dict() == minis
+    assert set(found["A2"]) == set(found["A3"]) == {"1 of 1"}
+    assert found["A3, one layer"].tolist() == ["1 of 1", "\N{EN DASH}"]  # a seventh is too much
     assert set(found["A2, random"]) == set(found["A3, random"]) == {"0 of 1"}
-    strict = page_16(deep(), first=[0.5, 0.6, 0.7, 0.8, 0.8], score=0.87)["by_depth"]
+    strict = page_16(deep(), first=[0.5, 0.6, 0.7, 0.8, 0.8], score=0.87)["by_model"]
     assert set(strict["A2"]) == set(strict["A3"]) == {"0 of 1"}
+
+
+def many(run, tasks, seeds):
+    return [run | {"task": t, "seed": seed} for t, seed in itertools.product(tasks, seeds)]
+
+
+@pytest.mark.parametrize(("tasks", "seeds", "words"), [
+    (("pos", "chunk", "sem"), (0, 1, 2), {"A1": "reproduced", "A2": "reproduced"}),
+    (("pos", "chunk"), (0, 1, 2), {"A1": "too little data", "A2": "too little data"}),
+    (("pos", "chunk", "sem"), (0, 1), {"A1": "too little data", "A2": "too little data"}),
+])  # fmt: skip
+def test_models_of_twelve_blocks_give_a_verdict_where_they_are_enough(tasks, seeds, words):
+    layers = many(layer_run() | {"model": "bert-mini-12"}, tasks, seeds)
+    first = [0.5, 0.9, 0.9, 0.9, 0.9]
+    ranked = ranking("pos", 0, 1e-5, first=first) | {"top": both(first), "model": "bert-mini-12"}
+    narrowed = transfer_run("pos", 0) | {"model": "bert-mini-12"}
+    frames = {"layers": layers, "clusters": many(deep(), tasks, seeds)}
+    frames |= {"rankings": many(ranked, tasks, seeds), "transfers": many(narrowed, tasks, seeds)}
+    frames = {name: pd.DataFrame(rows) for name, rows in frames.items()}
+    found = ran("16_twelve_layers", "table", "claim", chosen=asked("twelve_layers"), **frames)
+    judged = found["judged"].set_index(found["judged"]["claim"].str.removesuffix("-twelve"))
+    assert judged["verdict"][list(words)].to_dict() == words
+    assert judged["chance"]["A2"] == "0"
+
+
+def row(claim, verdict, cells):
+    return {"claim": claim, "verdict": verdict, "cells": cells, "measured": f"{cells} found"}
+
+
+def test_the_scoreboard_prefers_models_of_twelve_layers_where_they_are_enough(monkeypatch):
+    rows = [row("A1", "mixed (4 of 7)", "4 of 7"), row("A1-twelve", "reproduced", "9 of 9")]
+    rows += [row("A2", "mixed (1 of 4)", "1 of 4"), row("A2-twelve", "too little data", "0 of 2")]
+    rows += [row("B1", "not reproduced", "0 of 1")]
+    monkeypatch.setattr(records, "verdicts", lambda profile: pd.DataFrame(rows))
+    found = planted.run("00_scoreboard", "verdicts")["verdicts"]("small")
+    assert list(found) == ["A1", "A2", "B1"]
+    assert found["A1"]["verdict"] == "reproduced" and found["A2"]["verdict"] == "mixed (1 of 4)"
+    aside = "Not counted: holds in {} cells of other models"
+    assert found["A1"]["measured"] == f"9 of 9 found. {aside.format('4 of 7')}"
+    assert found["A2"]["measured"] == f"1 of 4 found. {aside.format('0 of 2')}"
 
 
 def test_random_neurons_are_as_many_as_the_steps_left():
