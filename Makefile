@@ -30,9 +30,11 @@ export TOKENIZERS_PARALLELISM ?= false
 # --nolock: a killed run must not stop the next one; outputs are replaced whole (lib.book).
 GRAPH := $(BIN)/snakemake --quiet host progress rules --cores $(CORES) --nolock --rerun-incomplete
 
-# First the page that waits for another long one: the longest way through the graph.
+# First the pages that wait for long ones: the longest ways through the graph.
+FIRST = $(addprefix _build/$(PROFILE)/notebooks/,12_tuning.ipynb 16_twelve_layers.ipynb)
+
 book: $(TEXT)
-	@$(GRAPH) --prioritize _build/$(PROFILE)/notebooks/12_tuning.ipynb --config profile=$(PROFILE)
+	@$(GRAPH) --prioritize $(FIRST) --config profile=$(PROFILE)
 	@echo "The book: $(CURDIR)/_build/$(PROFILE)/_build/html/index.html"
 
 records: $(TEXT)
