@@ -28,6 +28,7 @@ from lib.provenance import ROOT
 from lib.settings import Settings
 
 PUBLISHED = Path(__file__).parent / "published"  # tables of paper B's first version
+COMMITTED = ROOT / "book" / "results"  # records of the repository
 DIGITS = 6
 SOURCES = {"embedded": "this environment", "hub": "Hub"}  # of texts, in words; else the data root
 IDENTITY = ("digest", "files", "text")  # of settings, model and text: what finds a record again
@@ -145,7 +146,7 @@ def same(settings: Settings, **wanted) -> dict | None:
 
 def results() -> Path:
     """Folder of all records: ``$REDUNDANCY_RESULTS``, else ``book/results``."""
-    return Path(os.environ.get("REDUNDANCY_RESULTS") or ROOT / "book" / "results")
+    return Path(os.environ.get("REDUNDANCY_RESULTS") or COMMITTED)
 
 
 def path(settings: Settings, cell: dict) -> Path:
@@ -293,7 +294,7 @@ def keep_verdict(settings: Settings, claim: str, **row) -> None:
         write_whole(file, json.dumps(rounded({"claim": claim} | row), indent=1, sort_keys=True))
 
 
-def verdicts(profile: str) -> pd.DataFrame:
-    """Verdicts that the pages of a profile have written, a row a claim."""
-    files = sorted((results() / profile / "claims").glob("*.json"))
+def verdicts(profile: str, folder: Path | None = None) -> pd.DataFrame:
+    """Verdicts that the pages of a profile have written, by default to :func:`results`."""
+    files = sorted(((folder or results()) / profile / "claims").glob("*.json"))
     return pd.DataFrame([json.loads(file.read_text()) for file in files])

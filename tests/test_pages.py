@@ -103,6 +103,16 @@ def test_the_command_line_says_the_same_without_a_traceback(tmp_path):
     assert done.stderr == "notebook 'nowhere.ipynb' does not exist\n"
 
 
+@pytest.mark.slow
+def test_the_scoreboard_draws_real_text_where_the_results_are_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDUNDANCY_RESULTS", str(tmp_path / "results"))
+    path = book.ROOT / "notebooks/00_scoreboard.ipynb"
+    book.execute(path, tmp_path / "out.ipynb", {"profile": "tiny"})
+    told = (tmp_path / "out.ipynb").read_text()
+    (judged,) = re.findall(r"On real text, from the records of the build small, (\d+) of", told)
+    assert int(judged) > 0
+
+
 def numbers(folder):
     """What each run gave, by the file of its record."""
     files = [file for file in sorted(folder.rglob("*.jsonl")) if ".provenance" not in file.suffixes]

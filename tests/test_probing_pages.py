@@ -338,7 +338,7 @@ def test_the_scoreboard_prefers_models_of_twelve_layers_where_they_are_enough(mo
     rows = [row("A1", "mixed (4 of 7)", "4 of 7"), row("A1-twelve", "reproduced", "9 of 9")]
     rows += [row("A2", "mixed (1 of 4)", "1 of 4"), row("A2-twelve", "too little data", "0 of 2")]
     rows += [row("B1", "not reproduced", "0 of 1")]
-    monkeypatch.setattr(records, "verdicts", lambda profile: pd.DataFrame(rows))
+    monkeypatch.setattr(records, "verdicts", lambda *asked: pd.DataFrame(rows))
     found = planted.run("00_scoreboard", "verdicts")["verdicts"]("small")
     assert list(found) == ["A1", "A2", "B1"]
     assert found["A1"]["verdict"] == "reproduced" and found["A2"]["verdict"] == "mixed (1 of 4)"
