@@ -72,6 +72,11 @@ def over_tasks(rows: pd.DataFrame, by: list[str], column: str = "loss") -> pd.Se
     return each.groupby(by, sort=False).mean()
 
 
+def n_seeds(rows: pd.DataFrame) -> pd.Series:
+    """How many seeds each model has on each task."""
+    return rows.groupby(["model", "task"])["seed"].nunique()
+
+
 def counting(rows: pd.DataFrame) -> pd.Index:
     """Models whose averages count: with three tasks and three seeds of each, or all if none has.
 
@@ -82,7 +87,7 @@ def counting(rows: pd.DataFrame) -> pd.Index:
     >>> counting(few).tolist(), counting(pd.concat([few, much])).tolist()
     (['m'], ['n'])
     """
-    seeds = rows.groupby(["model", "task"])["seed"].nunique().groupby("model", sort=False)
+    seeds = n_seeds(rows).groupby("model", sort=False)
     enough = (seeds.size() >= ENOUGH) & (seeds.min() >= ENOUGH)
     return enough.index[enough if enough.any() else ~enough]
 

@@ -10,7 +10,7 @@ import seaborn as sns
 from IPython.display import HTML
 
 from lib import corpora, encoders, records
-from lib.comparison import ENOUGH
+from lib.comparison import ENOUGH, n_seeds
 from lib.settings import Settings
 from lib.strategies import STRATEGIES
 
@@ -181,7 +181,7 @@ def judge(
         In how many cells the claim is expected to hold by chance, where that is known.
     """
     holds = [bool(value) for value in holds]
-    seeds = int(_seeds_each(runs).min()) if len(runs) else 0
+    seeds = int(n_seeds(runs).min()) if len(runs) else 0
     tasks = runs["task"].nunique() if tasks is None else tasks
     enough = {"tasks": tasks, "seeds": seeds} if average else {}
     word = verdict(holds, every=every, **enough)
@@ -246,13 +246,9 @@ def seeds(runs: pd.DataFrame) -> str:
     >>> seeds(pd.DataFrame({"model": "m", "task": ["a", "a", "b"], "seed": [0, 1, 0]}))
     '1 to 2 seeds'
     """
-    if "seed" not in runs or (counts := _seeds_each(runs)).max() == 1:
+    if "seed" not in runs or (counts := n_seeds(runs)).max() == 1:
         return "single run"
     return f"{' to '.join(map(str, sorted({counts.min(), counts.max()})))} seeds"
-
-
-def _seeds_each(runs: pd.DataFrame) -> pd.Series:
-    return runs.groupby(["model", "task"])["seed"].nunique()
 
 
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
