@@ -145,6 +145,8 @@ def extract(
     BadInput
         For an unknown level, pooling or layer, or a sentence that is empty.
     """
+    if level == "sentence" and options.get("pooling", "last") != "last":
+        raise BadInput("pooling is of the pieces of a word; a sentence is read from one token")
     encoded = batches.encode(model, tokenizer, sentences, level=level, max_length=max_length)
     out = torch.empty(len(encoded.owner), len(_chosen(model, layers)), model.config.hidden_size)
     for rows, where in stream(model, tokenizer, encoded, layers=layers, **options):

@@ -119,9 +119,9 @@ def _encode_sentences(tokenizer, sentences, limit: int, summary: str) -> Encoded
     encoded = tokenizer(
         left, right if paired else None, truncation="longest_first", max_length=limit, **options
     )
-    ids = encoded["input_ids"]
-    if [] in ids:
-        raise BadInput(f"the tokenizer has no piece for sentence {ids.index([])}")
+    ids, special = encoded["input_ids"], tokenizer.num_special_tokens_to_add(pair=paired)
+    if bare := [number for number, sequence in enumerate(ids) if len(sequence) <= special]:
+        raise BadInput(f"the tokenizer has no piece for sentence {bare[0]}: {sentences[bare[0]]!r}")
     full = (i for i, sequence in enumerate(ids) if len(sequence) >= limit)
     cut = sum(len(tokenizer(*filter(None, pairs[i]), **options)["input_ids"]) > limit for i in full)
     spot = [np.array([0 if summary == "first" else len(sequence) - 1]) for sequence in ids]

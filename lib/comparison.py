@@ -4,6 +4,8 @@ A record keeps what a model predicted, one character an example, so that two mod
 on the same examples without running either again.
 """
 
+import string
+
 import numpy as np
 import pandas as pd
 from torch import Tensor
@@ -16,7 +18,7 @@ CLEAR = 5.0  # points: a task is learned if the score is so far above what needs
 AVERAGED = ("sst2", "mnli", "qnli", "qqp", "stsb", "rte", "mrpc")
 ENOUGH = 3  # tasks, and seeds of each, that a claim about averages needs
 WHOLE = ["model", "task", "seed"]  # runs that share a whole model
-DIGITS = "0123456789"
+DIGITS = string.digits + string.ascii_letters  # one character for each class
 STEPS = "".join(map(chr, range(33, 127)))  # one printable character for each step of a number
 LOW, HIGH = -5.0, 5.0  # of predicted numbers, told apart in 94 steps
 

@@ -21,6 +21,7 @@ from lib.errors import BadInput, one_of
 from lib.task_table import TASKS, TaskInfo, official_split  # noqa: F401  (fixed name)
 
 EMBEDDED_SIZES = (4000, 500, 500)  # sentences of the generated treebank for train, dev and test
+OF_WORDS = ("tagging", "text")  # kinds of tasks whose sentences are lists of words
 OF_FILES = ("folder", "hub")  # sources of which no seed decides anything
 WORD = re.compile(r"\w+(?:[-.'’]\w+)*|[^\w\s]")
 SAYS = {  # sources in words for an error: values of the parameter ``data``
@@ -73,7 +74,7 @@ class Task:
     @property
     def level(self) -> str:
         """``word`` where sentences are lists of words, one row a word; else ``sentence``."""
-        return "word" if self.kind in {"tagging", "text"} else "sentence"
+        return "word" if self.kind in OF_WORDS else "sentence"
 
     def first(self, n: int) -> "Task":
         """The same task with each part cut to its first ``n`` items."""
@@ -123,7 +124,9 @@ def load(name: str, *, root: str | Path | None = None, seed: int = 0) -> Task:
     """
     one_of("task", name, TASKS)
     where, known = _where(TASKS[name], root), digest(name, root=root, seed=seed)
-    return _read(name, where, root, 0 if where in OF_FILES else seed, known)
+    found = _read(name, where, root, 0 if where in OF_FILES else seed, known)
+    own = {part: list(getattr(found, part)) for part in ("train", "dev", "test")}
+    return replace(found, skipped=dict(found.skipped), **own)  # a caller may change its lists
 
 
 @lru_cache(maxsize=4)  # the steps of a page ask for the same few tasks again and again

@@ -111,6 +111,10 @@ def distil(
         one_of("loss", name, LOSSES)
     if "head" in losses and model is model.base_model:
         raise BadInput("loss 'head' needs a model with a head; the one given is a bare encoder")
+    if recipe.freeze or recipe.freeze_embeddings:
+        raise BadInput(
+            "a student's blocks all learn; leave freeze and freeze_embeddings as they are"
+        )
     keep = sorted(int(block) for block in keep)
     student = copy.deepcopy(dropping.smaller(model, keep))
     length = {"level": "word", "max_length": recipe.max_length}

@@ -256,7 +256,8 @@ def freeze(model, blocks: Sequence[int] = (), *, embeddings: bool = False):
     frozen = [block_list(model)[block] for block in listed]
     if embeddings:
         base = model.base_model
-        frozen.append(getattr(base, "embeddings", None) or base.word_embedding)
+        every = [module for module in base.modules() if isinstance(module, torch.nn.Embedding)]
+        frozen += [base.embeddings] if hasattr(base, "embeddings") else every
     for module in frozen:
         module.requires_grad_(False)
     return model

@@ -6,8 +6,9 @@ training did to each layer is said by :mod:`lib.change`, and students are in :mo
 """
 
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -85,6 +86,10 @@ def fine_tuning(
 
     ``told`` says where the weights come from, for the identity of the training.
     """
+    if len(task.labels) > len(comparison.DIGITS):
+        raise BadInput(
+            f"{task.name} has {len(task.labels)} labels; {len(comparison.DIGITS)} at most"
+        )
     items = [item for part in recipe.parts for item in getattr(task, part)]
     target = targets(task, items)
 
@@ -103,8 +108,10 @@ def train(
 ) -> dict:
     """Fine-tune a model with its head, in place; the account of the training.
 
-    ``options`` are those of :func:`lib.training.finish`, which says what is raised.
+    The recipe's frozen blocks are numbered as the model has them. ``options`` are those of
+    :func:`lib.training.finish`, which says what is raised.
     """
+    _cut(model, None, recipe)
     return finish(fine_tuning(model, tokenizer, task, recipe, seed), **options)
 
 
@@ -175,13 +182,15 @@ def kept(
     A strategy that measures (:data:`lib.criteria.NEEDS`) reads the training part for it.
     """
     needs = strategy in criteria.NEEDS
-    measured = _measured(settings, model, strategy, task, seed) if needs else None
+    measured = (
+        _measured(settings, model, strategy, task, seed, digest(find(model))) if needs else None
+    )
     strategy = "top" if strategy == "whole" else strategy
     return dropping.blocks_to_keep(strategy, encoders.blocks(model), k, similarity=measured)
 
 
 @lru_cache(maxsize=4)  # the same whatever number of blocks goes
-def _measured(settings: Settings, model: str, strategy: str, task: str, seed: int) -> list:
+def _measured(settings, model: str, strategy: str, task: str, seed: int, _digest: str) -> list:
     encoder, tokenizer = encoders.load(model)
     text = corpora.load(task, root=settings.data, seed=seed).first(settings.max_examples)
     encoded = encode(encoder, tokenizer, text.train, RELEASED.max_length)
@@ -265,7 +274,7 @@ def tuned(
         write_tensors(weights(learner), fresh, {"account": json.dumps(account)})
 
     file = once(cached(f"tuned-{state.identity}.safetensors"), make)
-    file.touch()
+    os.utime(file)  # used now; touch would make an empty file where another process deleted it
     state.words.put_back()
     with safe_open(file, "pt") as stored:
         for name, tensor in weights(learner).items():
@@ -277,9 +286,17 @@ def tuned(
 
 def _forget(folder: Path) -> None:
     """Delete the tuned weights that were used longest ago, beyond so many files."""
-    files = sorted(folder.glob("tuned-*.safetensors"), key=lambda file: file.stat().st_mtime)
+    files = sorted(folder.glob("tuned-*.safetensors"), key=_used)
     for file in files[:-KEPT]:
         file.unlink(missing_ok=True)
+
+
+def _used(file: Path) -> float:
+    """When a file was used last; long ago if another process has deleted it meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device) -> tuple:
@@ -288,7 +305,8 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
     if earlier:
         learner, tokenizer, _ = tuned(model, task, *earlier, seed=seed, device=device)
         there = next((kept for kept, _ in reversed(earlier) if kept), None)
-        _cut(learner.requires_grad_(True), _renumbered(keep, there), recipe)
+        frozen = tuple(_renumbered(recipe.freeze, there))
+        _cut(learner.requires_grad_(True), _renumbered(keep, there), replace(recipe, freeze=frozen))
     else:
         learner, tokenizer = begin(model, task, keep=keep, recipe=recipe, seed=seed, device=device)
     told = [digest(find(model)), provenance.versions()]
@@ -301,5 +319,5 @@ def _renumbered(keep: Sequence[int] | None, there: Sequence[int] | None) -> Sequ
     if keep is None or there is None:
         return keep
     if gone := sorted(set(keep) - set(there)):
-        raise BadInput(f"blocks {gone} cannot be kept: an earlier stage dropped them")
+        raise BadInput(f"blocks {gone} cannot be kept or frozen: an earlier stage dropped them")
     return [list(there).index(block) for block in keep]

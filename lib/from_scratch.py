@@ -39,6 +39,7 @@ SPREADS = {  # of the first weights of a block, by name; the first that fits
 }
 STRETCHES = ((4, 0.05), (8, 0.10), (16, 0.15), (32, 0.20))  # tokens, up to this share of the steps
 MARK = "\u2581"  # begins a word
+MADE = "plan.json"  # beside a tokenizer: what it was made for
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,26 @@ def tokenizer(like: str, text: Iterable[str], size: int) -> transformers.PreTrai
 
 
 def read(plan: Plan) -> tuple[transformers.PreTrainedTokenizerFast, np.ndarray, np.ndarray]:
-    """Tokenizer of a run, and its :func:`rows`; with ``out`` it is kept there, and found again."""
+    """Tokenizer of a run, and its :func:`rows`; with ``out`` it is kept there, and found again.
+
+    Raises
+    ------
+    BadInput
+        If ``out`` holds the tokenizer of another architecture, text or vocabulary.
+    """
+    asked = {"architecture": plan.architecture, "vocabulary": plan.vocabulary}
+    asked |= {"corpus": str(plan.corpus)}
     kept = Path(plan.out) if plan.out else None
     if kept and (kept / "tokenizer.json").exists():
+        if not (kept / MADE).exists() or json.loads((kept / MADE).read_text()) != asked:
+            raise BadInput(f"out {plan.out!r} holds a run of another plan; name a new folder")
         learner = encoders.read_tokenizer(kept)
     else:
         text = islice(part(plan.corpus, held=False), TOLD)
         learner = tokenizer(plan.architecture, text, plan.vocabulary)
         if kept:
+            kept.mkdir(parents=True, exist_ok=True)
+            (kept / MADE).write_text(json.dumps(asked))
             learner.save_pretrained(kept)
     return learner, *rows(plan, learner)
 

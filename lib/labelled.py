@@ -18,7 +18,7 @@ from lib import metrics, pretraining, readers
 from lib.corpora import Task, digest_of
 from lib.errors import BadInput, one_of
 
-LEAST = 50  # different texts of a file, so that each part has ten
+LEAST = 50  # different texts of a file, whatever their case and marks: each part has ten
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 csv.field_size_limit(2**31 - 1)  # the module's own limit, 131,072 characters, cuts long texts off
 
@@ -39,7 +39,14 @@ def task(file, classes, *, text, label: str, metric: str | None = None, seed: in
     one_of("metric of this model:", metric or valid[0], valid)
     items, *told = labelled(file, text, label, classes)
     kind = "pair" if items and isinstance(items[0][0], tuple) else "sentence"
-    return _own(file, seed, items, (kind, metric or valid[0], tuple(classes)), *told)
+    found = _own(file, seed, items, (kind, metric or valid[0], tuple(classes)), told)
+    for part in ("train", "dev", "test"):
+        if len({label for _, label in getattr(found, part)}) < 2:
+            raise BadInput(
+                f"{file}: all texts that seed {seed} puts into {part} have one label; take another "
+                "seed, or a file with more of the rare label"
+            )
+    return found
 
 
 def plain(file, seed: int = 0) -> Task:
@@ -47,14 +54,18 @@ def plain(file, seed: int = 0) -> Task:
 
     The same paragraph is in one part only.
     """
-    items = [(line, None) for line in dict.fromkeys(pretraining.paragraphs(file))]
-    return _own(file, seed, items, ("text", "perplexity", ()))
+    if not Path(file).is_file():
+        raise BadInput(f"{file}: is no file; the model predicts words and needs a plain text, .txt")
+    lines = list(pretraining.paragraphs(file))
+    items = [(line, None) for line in dict.fromkeys(lines)]
+    told = Counter({"repeated paragraphs": len(lines) - len(items)})
+    return _own(file, seed, items, ("text", "perplexity", ()), (told, ""))
 
 
-def _own(file, seed: int, items: list, about: tuple, *read) -> Task:
+def _own(file, seed: int, items: list, about: tuple, read: tuple[Counter, str]) -> Task:
     """The task of a file's items, if there are enough; ``read`` as :func:`labelled` returns it."""
-    file, different = Path(file), len({words for words, _ in items})
-    told, how = read or (Counter(), "")
+    told, how = read
+    file, different = Path(file), len({readers.bare(words) for words, _ in items})
     if different < LEAST:
         raise BadInput(f"{file}: holds {different} different texts; at least {LEAST} are needed")
     parts = readers.split_apart(items, seed, (0.6, 0.8), told)

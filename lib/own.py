@@ -23,10 +23,11 @@ from lib.checkpoints import digest, find, once
 from lib.given import Request
 
 
-def rows(request: Request, tokenizer, part: str) -> np.ndarray:
-    """A part of a plain text as full rows of tokens."""
+def rows(request: Request, model, tokenizer, part: str) -> np.ndarray:
+    """A part of a plain text as full rows of tokens, no longer than the model reads."""
     texts = [text for text, _ in getattr(request.task, part)]
-    return pretraining.packed(tokenizer, texts, request.recipe.max_length)
+    length = min(request.recipe.max_length, encoders.max_tokens(model, tokenizer))
+    return pretraining.packed(tokenizer, texts, length)
 
 
 def score(request: Request, model, tokenizer, part: str) -> float:
@@ -37,7 +38,8 @@ def score(request: Request, model, tokenizer, part: str) -> float:
     """
     task, length = request.task, request.recipe.max_length
     if request.head == "lm":
-        return -100 * pretraining.losses(model, tokenizer, rows(request, tokenizer, part))["loss"]
+        text = rows(request, model, tokenizer, part)
+        return -100 * pretraining.losses(model, tokenizer, text)["loss"]
     found = finetune.evaluate(model, tokenizer, task, getattr(task, part), length)
     return 100 * next(iter(found.values()))
 
@@ -55,7 +57,7 @@ def seconds(request: Request, model, tokenizer) -> float:
 
 def auto_class(request: Request, model) -> str:
     """The class of plain transformers that reads what is saved."""
-    words = "CausalLM" if encoders.causal(model.config) else "MaskedLM"
+    words = "CausalLM" if encoders.predicts(model.config) == "causal" else "MaskedLM"
     return f"AutoModelFor{words if request.head == 'lm' else 'SequenceClassification'}"
 
 
@@ -174,7 +176,7 @@ def _training(request: Request, learner, tokenizer) -> training.Training:
     recipe, seed = request.recipe, request.seed
     if request.head != "lm":
         return finetune.fine_tuning(learner, tokenizer, request.task, recipe, seed)
-    text = rows(request, tokenizer, "train")
+    text = rows(request, learner, tokenizer, "train")
     return pretraining.training_on(text, learner, tokenizer, recipe, seed=seed)
 
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lib import corpora, encoders
+from lib import checkpoints, corpora, encoders
 from lib.batches import Encoded, batch_size, batches
-from lib.errors import BadInput
+from lib.errors import BadInput, one_of
 from lib.training import Recipe, Training, finish
 
 LENGTH = 64  # tokens of a row
@@ -57,6 +57,8 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
         If it is none of these.
     """
     if corpus in corpora.TASKS:
+        words = [name for name, task in corpora.TASKS.items() if task.kind in corpora.OF_WORDS]
+        one_of("corpus", corpus, words)
         yield from (" ".join(words) for words, _ in corpora.load(corpus).train)
         return
     place = Path(corpus)
@@ -74,7 +76,11 @@ def paragraphs(corpus: str | Path) -> Iterator[str]:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as lines:
+    opened = lzma.open if file.suffix == ".xz" else open
+    with (
+        checkpoints.refusal(f"{file} cannot be read"),
+        opened(file, "rt", encoding="utf-8-sig") as lines,
+    ):
         yield from (line.strip() for line in lines if line.strip())
 
 

@@ -141,6 +141,9 @@ def fit_probes(
         protocol = PROTOCOLS[protocol]
     sets = _checked(rows, labels, columns)
     classes = _classes(labels, classes)
+    given = _numbered(labels, classes)
+    if not np.isfinite(given).all():
+        raise BadInput("labels hold NaN or infinity; none is valid")
     where = layout(rows.shape[1], sets, len(seeds), len(classes) or 1, rows.device)
     prepared = _picked(rows, where.columns).float()
     scaling = _scaling(prepared, protocol)
@@ -152,7 +155,7 @@ def fit_probes(
         def judge(parts: Parts) -> np.ndarray:
             return _scores(_answers(forward(held, where, parts), bool(classes)), gold, metric)
 
-    numbers = torch.from_numpy(_numbered(labels, classes)).to(rows.device)
+    numbers = torch.from_numpy(given).to(rows.device)
     target = one_hot(numbers, len(classes)).T.float() if classes else numbers[None]
     flat, table = first_weights(where, sets, seeds), Table(prepared, target, *scaling)
     flat, epoch = train(table, where, flat.to(rows.device), protocol, judge=judge)

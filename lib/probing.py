@@ -285,7 +285,8 @@ def _way(data: Rows, settings: Settings, seed: int, start: tuple) -> dict:
         first; ``score`` of those. All of the start is kept where no size is enough.
     """
     columns, weights, base = start
-    order, grid = columns[_ranked(settings, weights[:, columns])], sizes(data.neurons, len(columns))
+    order = columns[_ranked(settings, weights[:, columns])]
+    grid = sizes(data.neurons, len(columns)) or [len(columns)]  # fewer than the smallest share
     found = _curves(data, settings, {"tried": order}, grid, seed)
     size = smallest_set(grid, found["tried"]["dev"], base["dev"], settings.neuron_tolerance)
     score = _at(found["tried"], grid.index(size)) if size else base

@@ -297,7 +297,7 @@ def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[l
     told
         Counts the near-duplicates: texts that differ only in case and marks.
     """
-    keys = [_bare(text) for text, _ in items]
+    keys = [bare(text) for text, _ in items]
     groups = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     told["near-duplicates, kept in one part"] += len(keys) - len(groups)
     place = np.random.default_rng(seed).permutation(len(groups)) / max(1, len(groups))
@@ -307,6 +307,7 @@ def split_apart(items: list, seed: int, shares: tuple, told: Counter) -> tuple[l
     return parts
 
 
-def _bare(text) -> str:
+def bare(text) -> str:
+    """The words of a text or pair without case and marks: near-duplicates have the same."""
     whole = text if isinstance(text, str) else "\n".join(text)
     return " ".join(re.findall(r"\w+", whole.casefold())) or whole

@@ -232,8 +232,14 @@ def test_a_sentence_without_a_token_is_refused(bert):
     plain.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A", pair="$A $B"
     )
-    with pytest.raises(BadInput, match="no piece for sentence 1"):
-        activations.extract(model, plain, ["a", "\u200b"], level="sentence")
+    for known in (tokenizer, plain):  # with special tokens and without
+        with pytest.raises(BadInput, match="no piece for sentence 1"):
+            activations.extract(model, known, ["a", "\u200b"], level="sentence")
+
+
+def test_a_sentence_has_no_pieces_to_pool(bert):
+    with pytest.raises(BadInput, match="pooling is of the pieces of a word"):
+        activations.extract(*bert, TEXTS, level="sentence", pooling="mean")
 
 
 def test_tokens_beyond_the_embeddings_are_refused_by_name(bert):

@@ -18,8 +18,9 @@ def made(labels, metric, gold):
 
 
 def test_classes_are_read_as_they_were_kept():
-    task = made(("a", "b", "c"), "accuracy", "abcab")
-    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    task = made(tuple("abcdefghijklmnop"), "accuracy", "abcab")
+    logits = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    logits[:2, 12:] += 9  # classes beyond the ten digits
     expected = [task.labels[i] for i in logits.argmax(dim=1)]
     assert comparison.read(task, comparison.marks(logits, True)) == expected
 

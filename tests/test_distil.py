@@ -106,6 +106,8 @@ def test_a_head_is_learned_from_a_head(family_folders):
         distil.distil(bare, tokenizer, TEXT, [0, 2], losses=["head"])
     with pytest.raises(BadInput, match="loss 'words' is not known; valid: last, hidden, head"):
         distil.distil(bare, tokenizer, TEXT, [0, 2], losses=["words"])
+    with pytest.raises(BadInput, match="a student's blocks all learn"):
+        distil.distil(bare, tokenizer, TEXT, [0, 2], recipe=dataclasses.replace(QUICK, freeze=(0,)))
 
 
 def test_a_student_is_made_once_and_found_by_all_that_decides_it(family_folders, monkeypatch):

@@ -7,7 +7,13 @@ import pytest
 import torch
 import transformers
 from conftest import CORPUS
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2Model,
+)
 
 from lib import (
     BadInput,
@@ -151,6 +157,14 @@ def test_freezing_stops_gradients_of_those_blocks_alone(family_folders):
         assert still and all("layer.0." in n or "embedding" in n for n in still)
         assert any(".1." in n for n in still) is False
         assert all(p.grad is None for n, p in model.named_parameters() if n in still)
+
+
+def test_a_decoders_embeddings_can_be_frozen():
+    model = GPT2Model(GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=30))
+    dropping.freeze(model, [0], embeddings=True)
+    still = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    assert {"wte.weight", "wpe.weight"} <= still
+    assert all(name.startswith(("wte", "wpe", "h.0.")) for name in still)
 
 
 # ---- criteria: all in one pass, padding never counted -------------------------------------------

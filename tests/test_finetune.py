@@ -3,13 +3,14 @@
 import copy
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from conftest import CONFIGS, predict
 
-from lib import BadInput, change, corpora, dropping, encoders, finetune, settings
+from lib import BadInput, change, checkpoints, corpora, dropping, encoders, finetune, settings
 from lib.errors import Diverged
 from lib.training import POOL, RELEASED, Recipe, Training, plan
 
@@ -371,7 +372,9 @@ def test_blocks_of_a_later_stage_are_those_of_the_whole_model(family_folders, ta
     model, _, _ = finetune.tuned(folder, task, *stages, device="cpu")
     whole, _ = finetune.begin(folder, task, keep=[n - 1], device="cpu")
     assert torch.allclose(weights(whole), weights(model), atol=1e-6)
-    with pytest.raises(BadInput, match=r"blocks \[0\] cannot be kept: an earlier stage dropped"):
+    with pytest.raises(
+        BadInput, match=r"blocks \[0\] cannot be kept or frozen: an earlier stage dropped"
+    ):
         finetune.tuned(folder, task, stages[0], ([0], still), device="cpu")
 
 
@@ -385,6 +388,49 @@ def test_a_stage_trains_what_an_earlier_one_had_frozen(family_folders, task):
         weights(finetune.dropping.block_list(model)[0]) for model in (fresh, frozen, free)
     )
     assert torch.equal(before, held) and not torch.equal(before, moved)
+
+
+def test_frozen_blocks_of_a_later_stage_are_those_of_the_whole_model(family_folders, task):
+    folder = family_folders["bert"]
+    n, still = encoders.blocks(folder), dataclasses.replace(FAST, learning_rate=1e-12)
+    held = dataclasses.replace(FAST, freeze=(n - 1,))
+    stages = [(range(1, n), still), (None, held)]
+    model, _, _ = finetune.tuned(folder, task, *stages, device="cpu")
+    frozen = [not p.requires_grad for p in finetune.dropping.block_list(model)[-1].parameters()]
+    free = [p.requires_grad for p in finetune.dropping.block_list(model)[0].parameters()]
+    assert all(frozen) and all(free)
+    gone = dataclasses.replace(FAST, freeze=(0,))
+    with pytest.raises(BadInput, match=r"blocks \[0\] cannot be kept or frozen"):
+        finetune.tuned(folder, task, stages[0], (None, gone), device="cpu")
+
+
+def test_training_in_place_freezes_what_the_recipe_says(family_folders, task):
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+    held = finetune.dropping.block_list(model)[0]
+    before = weights(held), weights(finetune.dropping.block_list(model)[1])
+    finetune.train(model, tokenizer, task, recipe=dataclasses.replace(FAST, freeze=(0,)))
+    after = weights(held), weights(finetune.dropping.block_list(model)[1])
+    assert torch.equal(before[0], after[0]) and not torch.equal(before[1], after[1])
+
+
+def test_more_labels_than_predictions_can_name_are_refused_before_training(family_folders):
+    names = tuple(f"class {i}" for i in range(63))
+    task = made("many", names, "accuracy", [(f"a dog {i}", names[i % 63]) for i in range(70)])
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+    with pytest.raises(BadInput, match="many has 63 labels; 62 at most"):
+        finetune.train(model, tokenizer, task, recipe=FAST)
+
+
+def test_a_model_that_is_replaced_is_measured_anew(family_folders, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(family_folders["bert"], folder)
+    chosen = settings.of("dropping", {"models": [str(folder)], "max_examples": 12})
+    asked = (chosen, str(folder), "contribution", "polarity", 0)
+    first = finetune._measured(*asked, checkpoints.digest(folder))
+    model, tokenizer = encoders.load(folder, random_seed=7, device="cpu")
+    shutil.rmtree(folder)
+    dropping.save(model, tokenizer, folder)
+    assert finetune._measured(*asked, checkpoints.digest(folder)) != first
 
 
 def test_every_strategy_of_the_table_names_blocks_and_measures_what_it_goes_by(family_folders):

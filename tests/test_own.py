@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -27,6 +28,7 @@ from lib import (
     pretraining,
     settings,
 )
+from lib.model_table import MINIATURES
 
 NAMES = ("bad", "good", "dull")  # an order that is not alphabetical
 ROWS = [
@@ -163,6 +165,16 @@ WRONG_FILES = {
     "one label": (
         lambda p: write(p / "a.csv", [row | {"label": "bad"} for row in ROWS]),
         "every row has the label 'bad'; two are needed at least",
+    ),
+    "near-duplicates": (
+        lambda p: write(p / "a.csv", [r | {"text": "So " + "!" * i} for i, r in enumerate(ROWS)]),
+        "holds 1 different texts; at least 50",
+    ),
+    "a rare label": (
+        lambda p: write(
+            p / "a.csv", [r | {"label": "good" if i else "bad"} for i, r in enumerate(ROWS)]
+        ),
+        "all texts that seed 0 puts into .* have one label; take another seed",
     ),
     "ragged": (lambda p: raw(p / "a.csv", "text,label\nx,1,2\n"), "a.csv:2: has 3 columns, the"),
     "quotes": (
@@ -481,7 +493,7 @@ def test_a_decoder_is_made_smaller_on_a_plain_text(decoder, words, tmp_path):
     assert found["score"].iloc[0] > own.score(request, whole, tokenizer, "dev")  # it learned
     keep = own.smallest(found)
     tuned = own.tuned(request, whole, tokenizer, keep)
-    loss = pretraining.losses(tuned, tokenizer, own.rows(request, tokenizer, "test"))["loss"]
+    loss = pretraining.losses(tuned, tokenizer, own.rows(request, tuned, tokenizer, "test"))["loss"]
     assert own.score(request, tuned, tokenizer, "test") == pytest.approx(-100 * loss)
     assert own.told(request, -100 * loss) == f"perplexity {np.exp(loss):.2f}"
     assert own.auto_class(request, whole) == "AutoModelForCausalLM"
@@ -494,11 +506,35 @@ def test_a_decoder_is_made_smaller_on_a_plain_text(decoder, words, tmp_path):
 def test_a_text_that_is_none_or_too_short_is_refused(decoder, words, file, tmp_path):
     with pytest.raises(BadInput, match="is no file .txt"):
         ask(decoder, file, tmp_path / "out")
+    for other in (tmp_path, "editorials"):  # a folder, a task: neither is a file of the reader's
+        with pytest.raises(BadInput, match="is no file; the model predicts words"):
+            ask(decoder, other, tmp_path / "out")
     words.write_text("\n".join(SENTENCES[:20]))
     with pytest.raises(
         BadInput, match="text.txt: holds 20 different texts; at least 50 are needed"
     ):
         ask(decoder, words, tmp_path / "out")
+
+
+def test_rows_are_no_longer_than_the_model_reads_and_repeated_paragraphs_are_told(words, tmp_path):
+    """The default of 128 tokens a row is more than this model has positions for."""
+    tokenizer = from_scratch.tokenizer("gpt-mini-12", SENTENCES, 300)
+    config = GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=len(tokenizer), n_positions=24)
+    short = dropping.save(GPT2LMHeadModel(config), tokenizer, tmp_path / "short")
+    request = ask(short, words, tmp_path / "out")
+    assert request.task.skipped["repeated paragraphs"] == 5
+    whole, tokenizer = given.load(request)
+    assert own.rows(request, whole, tokenizer, "dev").shape[1] == 24
+    assert np.isfinite(own.score(request, whole, tokenizer, "dev"))
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_the_class_that_is_told_reads_a_model_that_predicts_words(name, words, tmp_path):
+    request = ask(name, words, tmp_path / "out")
+    whole, tokenizer = given.load(request)
+    dropping.save(whole, tokenizer, tmp_path / "saved")
+    kind = getattr(transformers, own.auto_class(request, whole))
+    kind.from_pretrained(tmp_path / "saved")
 
 
 def test_the_example_is_real_sentences_that_its_model_has_not_seen(tmp_path):

@@ -156,6 +156,18 @@ def test_a_stretch_of_each_file_of_a_folder_is_read_in_turn(tmp_path, monkeypatc
     assert list(pretraining.paragraphs(tmp_path)) == told
 
 
+def test_what_is_no_plain_text_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(BadInput, match="corpus 'polarity' is not known; valid: .*editorials"):
+        next(pretraining.paragraphs("polarity"))
+    wrong = {"latin.txt": "caf\u00e9".encode("latin-1"), "damaged.txt.xz": b"no archive"}
+    for name, content in wrong.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadInput, match=f"{name} cannot be read"):
+            list(pretraining.paragraphs(tmp_path / name))
+    (tmp_path / "marked.txt").write_text("\ufeffone\ntwo")
+    assert list(pretraining.paragraphs(tmp_path / "marked.txt")) == ["one", "two"]
+
+
 # ---- objectives and measures
 
 
@@ -391,6 +403,8 @@ def test_a_run_that_goes_on_reads_its_tokenizer_back(plans, tmp_path, monkeypatc
     monkeypatch.setattr(from_scratch, "tokenizer", None)  # no second one can be trained
     second = from_scratch.read(plan)
     assert all((a == b).all() for a, b in zip(first[1:], second[1:], strict=True))
+    with pytest.raises(BadInput, match="holds a run of another plan; name a new folder"):
+        from_scratch.read(replace(plan, vocabulary=plan.vocabulary + 1))
 
 
 @each_one

@@ -214,8 +214,16 @@ def test_wrong_input_is_refused_in_one_sentence(what):
 def test_rows_that_are_not_finite_are_refused():
     rows, labels = planted()
     rows[3, 4] = torch.nan
-    with pytest.raises(BadInput, match="NaN or infinity"):
+    with pytest.raises(BadInput, match="rows hold NaN or infinity"):
         fit_probes(rows, labels)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    rows, labels = planted()
+    numbers = np.arange(len(labels), dtype=float)
+    numbers[3] = np.nan
+    with pytest.raises(BadInput, match="labels hold NaN or infinity"):
+        fit_probes(rows, numbers)
 
 
 @pytest.mark.gpu

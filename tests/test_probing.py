@@ -187,6 +187,16 @@ def test_a_wide_tolerance_keeps_the_first_layer_alone():
         assert max(way["chosen"]) < H
 
 
+def test_fewer_clusters_than_the_smallest_share_of_the_neurons_are_all_tried():
+    data = planted(n=240)
+    wide = {part: rows[:, :1].expand(-1, 600 * L).contiguous() for part, rows in data.rows.items()}
+    data = dataclasses.replace(data, rows=wide)
+    found = probing.transfer(data, asked(layer_tolerances=[1], cluster_threshold=0.9), 0)
+    clustered = found["ways"][1]
+    assert sizes(data.neurons, clustered["clusters"]) == []
+    assert clustered["clusters"] == len(clustered["chosen"]) == 1
+
+
 def test_words_are_cut_and_their_rows_match_their_labels(family_folders):
     data = probing.rows(str(family_folders["xlnet"]), "pos", asked())
     assert all(0 < len(data.rows[part]) <= 250 for part in PARTS)
