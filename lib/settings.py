@@ -40,6 +40,13 @@ def _once(values: tuple) -> tuple:
     return values
 
 
+def _apart(models: tuple) -> tuple:
+    shown = [encoders.title(name) for name in models]
+    if twice := sorted({name for name in shown if shown.count(name) > 1}):
+        raise ValueError(f"two of them are shown as {twice[0]!r}; give their folders other names")
+    return models
+
+
 def _trained(values: tuple) -> tuple:
     if "trained" not in values:
         raise ValueError("it lacks 'trained', which the random-init baseline is compared with")
@@ -88,7 +95,9 @@ class Settings(BaseModel):
     experiment: str
     on: tuple[str, ...] = ()  # the settings that may change the experiment's numbers
     given: tuple[str, ...] = ()  # the settings that the reader changed
-    models: _some(Model)  # names of the table, Hub ids or folders
+    models: Annotated[
+        _some(Model), AfterValidator(_apart)
+    ]  # names of the table, Hub ids or folders
     tasks: _some(Task)
     data: Annotated[str, AfterValidator(_source)]  # embedded, root, hub, or a folder like the root
     max_words: Rows  # rows read word by word, of each part of a task

@@ -1,6 +1,10 @@
 """How results look on every page: theme, colours and markers, rounded numbers, verdict words."""
 
+import html
+import itertools
+import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
@@ -49,7 +53,10 @@ def _places(names: Iterable[str]) -> dict[str, int]:
     for table, title in ((encoders.MODELS, encoders.title), (corpora.TASKS, corpora.title)):
         for place, name in enumerate(table):
             known |= {name: place, title(name): place, f"{title(name)} (generated)": place}
-    return {name: known.get(name, place) for place, name in enumerate(dict.fromkeys(names))}
+    names = list(dict.fromkeys(names))
+    taken = {known[name] for name in names if name in known}
+    free = (place for place in itertools.count() if place not in taken)
+    return {name: known[name] if name in known else next(free) for name in names}
 
 
 def palette(names: Iterable[str]) -> dict[str, tuple]:
@@ -77,15 +84,15 @@ def pm(values: Sequence[float], digits: int = 1) -> str:
 
     Examples
     --------
-    >>> pm([0.5, 1.5]).replace(PM, " +- "), pm([2.0]), pm([])
-    ('1.0 +- 0.7', '2.0', '–')
+    >>> pm([0.5, 1.5]).replace(PM, " +- "), pm([2.0]), pm([]), pm([-0.04]), pm([-0.05], 2)
+    ('1.0 +- 0.7', '2.0', '–', '0.0', '-0.05')
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if not len(values):
         return MISSING
     spread = f"{PM}{values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{spread}".replace("-0.0", "0.0")
+    return f"{round(values.mean(), digits) + 0.0:.{digits}f}{spread}"  # never -0.0
 
 
 def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
@@ -251,6 +258,20 @@ def seeds(runs: pd.DataFrame) -> str:
     return f"{' to '.join(map(str, sorted({counts.min(), counts.max()})))} seeds"
 
 
+def cells(index: pd.MultiIndex) -> str:
+    """How many pairs of model and task there are, in words.
+
+    Examples
+    --------
+    >>> index = pd.MultiIndex.from_tuples([("m", "a"), ("m", "b")], names=["model", "task"])
+    >>> cells(index), cells(index[:1]), cells(index.append(index.set_levels(["n"], level="model")))
+    ('2 tasks', '1 task', '4 pairs of model and task')
+    """
+    if len(index.unique("model")) > 1:
+        return f"{len(index)} pairs of model and task"
+    return f"{len(index)} task{'s' * (len(index) != 1)}"
+
+
 def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
     """Real or generated text, models, tasks and seeds of a page, for its top."""
     kinds = _kinds_of_text(runs, settings.data)
@@ -264,9 +285,15 @@ def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
 
 
 def rerun(settings: Settings, notebook: str) -> HTML:
-    """The papermill line that runs a page again as it is shown; tiny is the default."""
-    profile = "" if settings.profile == "tiny" else f" -p profile {settings.profile}"
-    return HTML(f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb{profile}</pre>")
+    """The papermill line that runs a page again with the settings shown; tiny is the default."""
+    known = {name: getattr(settings, name) for name in settings.given}
+    known = {"profile": settings.profile} | known
+    if settings.profile == "tiny":
+        del known["profile"]
+    known.pop("compute", None)  # what has no record is computed then
+    words = {n: v if isinstance(v, str) else json.dumps(v) for n, v in known.items()}
+    line = "".join(f" -p {name} {shlex.quote(value)}" for name, value in words.items())
+    return HTML(f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb{html.escape(line)}</pre>")
 
 
 def show(figure: plt.Figure | None = None) -> plt.Figure:

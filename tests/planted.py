@@ -1,4 +1,4 @@
-"""Run the tagged cells of a page in a namespace that holds planted frames."""
+"""Run the tagged cells of a page on planted frames, or all of them on the committed records."""
 
 import json
 from pathlib import Path
@@ -26,3 +26,16 @@ def run(page: str, *tags: str, **planted) -> dict:
         for source in cells(page, tag):
             exec(compile(source, f"{page}: {tag}", "exec"), namespace)  # noqa: S102
     return namespace
+
+
+def drawn(page: str, monkeypatch, **parameters) -> dict:
+    """What a page glues when all its cells run here, by the name it is shown under."""
+    glued = {}
+    monkeypatch.setattr("myst_nb.glue", lambda name, value, **_: glued.update({name: value}))
+    namespace = {"__name__": "page", "display": lambda _: None}
+    for cell in json.loads((NOTEBOOKS / f"{page}.ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), page, "exec"), namespace)  # noqa: S102
+        if "parameters" in cell["metadata"].get("tags", []):
+            namespace |= parameters
+    return glued

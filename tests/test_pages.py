@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import planted
 import pytest
 
-from lib import book
+from lib import book, comparison, records
 from lib.errors import BadInput
 
 NOTEBOOKS = sorted((book.ROOT / "notebooks").glob("*.ipynb"))
@@ -111,6 +112,39 @@ def test_the_scoreboard_draws_real_text_where_the_results_are_elsewhere(tmp_path
     told = (tmp_path / "out.ipynb").read_text()
     (judged,) = re.findall(r"On real text, from the records of the build small, (\d+) of", told)
     assert int(judged) > 0
+
+
+# Parameters that leave a page little to show: one text, no task that was learned, a model
+# or a strategy that others are compared with left out. It says so; no sentence holds a nan.
+LITTLE = {
+    "01_activations": [{"tasks": ["sst2"]}],
+    "02_layer_similarity": [{"tasks": ["sst2"]}, {"weights": ["trained"]}],
+    "03_neuron_correlation": [{"probed": ["cola"]}, {"weights": ["trained"]}],
+    "04_layer_probes": [{"tasks": ["cola"]}],
+    "05_neuron_rankings": [{"unlearned": True}, {"penalties": [0.001, 0.003]}],
+    "06_efficient_transfer": [{"tasks": ["cola"]}],
+    "08_dropping": [{"tasks": ["rte"], "models": ["bert-mini-12"]}, {"strategies": ["bottom"]}],
+    "09_layers_to_spare": [{"tasks": ["rte"]}],
+    "10_distilled": [{"unlearned": True}],
+    "12_tuning": [{"unlearned": True}, {"models": ["bert-mini-12", "all-minilm-l6-v2"]}],
+    "15_encoders_decoders": [{"models": ["bert-mini-12", "all-minilm-l6-v2"]}],
+    "16_twelve_layers": [{"unlearned": True}],
+    "a2_dropped_words": [{"strategies": ["bottom"]}, {"drop_shares": [0.1667]}],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "case"), [(p, i) for p in LITTLE for i in range(len(LITTLE[p]))])
+def test_a_page_with_little_to_show_says_so(page, case, monkeypatch):
+    given = dict(LITTLE[page][case])
+    monkeypatch.delenv("REDUNDANCY_RESULTS", raising=False)
+    monkeypatch.setattr(records, "keep_verdict", lambda *_, **__: None)
+    if given.pop("unlearned", False):
+        monkeypatch.setattr(comparison, "CLEAR", 1000.0)
+    told = planted.drawn(page, monkeypatch, profile="small", compute=False, **given)
+    words = {name: str(getattr(value, "data", value)) for name, value in told.items()}
+    assert "answer" in words
+    assert not [name for name, text in words.items() if re.search(r"\bnan\b", text)]
 
 
 def numbers(folder):

@@ -83,3 +83,12 @@ def test_a_task_of_another_kind_is_refused_before_any_work():
 def test_a_run_with_changed_settings_is_not_the_profile_itself():
     assert settings.of("dropping", {"profile": "small", "compute": False}).usual
     assert not settings.of("dropping", {"tasks": ["sst2"]}).usual
+
+
+def test_models_that_would_be_shown_by_one_name_are_refused(tmp_path):
+    for run in ("one", "two"):
+        (tmp_path / run / "best").mkdir(parents=True)
+    models = [str(tmp_path / run / "best") for run in ("one", "two")]
+    assert settings.of("dropping", {"models": models[:1]}).models == tuple(models[:1])
+    with pytest.raises(BadInput, match="two of them are shown as 'best'; give their folders other"):
+        settings.of("dropping", {"models": models})

@@ -27,6 +27,22 @@ def test_averages_need_three_tasks_and_three_seeds(tasks, seeds):
     assert told in ("reproduced", "too little data")
 
 
+def test_models_that_are_not_in_the_table_look_different_from_those_beside_them():
+    for names in (["mine", "all-MiniLM-L6-v2"], ["all-MiniLM-L6-v2", "mine", "BERT-base", "other"]):
+        looks = list(zip(style.palette(names).values(), style.markers(names).values(), strict=True))
+        assert len(set(looks)) == len(names)
+
+
+def test_the_line_that_runs_a_page_again_holds_what_was_chosen():
+    told = style.rerun(settings.of("dropping", {}), "08_dropping").data
+    assert told == "<pre>papermill notebooks/08_dropping.ipynb out.ipynb</pre>"
+    page = {"profile": "small", "models": ["bert-mini-12"], "epochs": 2, "compute": False}
+    told = style.rerun(settings.of("dropping", page), "08_dropping").data
+    for words in ("-p profile small", "-p epochs 2", "-p models &#x27;[&quot;bert-mini-12&quot;]"):
+        assert words in told
+    assert "compute" not in told
+
+
 def test_a_strategy_keeps_its_look_whoever_stands_next_to_it():
     few, many = style.palette(["top", "odd"]), style.palette(["bottom", "odd", "even", "top"])
     assert few["top"] == many["top"] and few["odd"] == many["odd"] != few["top"]
