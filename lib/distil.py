@@ -115,6 +115,8 @@ def distil(
         raise BadInput(
             "a student's blocks all learn; leave freeze and freeze_embeddings as they are"
         )
+    if "head" in losses and model.config.num_labels < 2:
+        raise BadInput("loss 'head' compares classes; this model's head gives one number")
     keep = sorted(int(block) for block in keep)
     student = copy.deepcopy(dropping.smaller(model, keep))
     length = {"level": "word", "max_length": recipe.max_length}

@@ -139,15 +139,24 @@ def _special(tokenizer, ids: Tensor) -> Tensor:
     return torch.isin(ids, torch.tensor(tokenizer.all_special_ids, device=ids.device))
 
 
-def hide(model, tokenizer, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+def drawn(model, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws for words (B, T): two numbers from 0 to 1 and another word, each of shape (B, T).
+
+    From torch's global generator, on the device of the words.
+    """
+    first = torch.rand(ids.shape, device=ids.device)
+    dice = torch.rand_like(ids, dtype=torch.float)
+    return first, dice, torch.randint_like(ids, model.config.vocab_size)
+
+
+def hide(model, tokenizer, inputs: dict[str, Tensor], draws=None) -> tuple[dict, Tensor]:
     """Choose words (B, T) that are not special and hide most: what is read, and which are asked.
 
-    Draws come from torch's global generator, on the device of the words.
+    ``draws`` is as :func:`drawn` gives it, and drawn anew by default.
     """
     ids = inputs["input_ids"]
-    chosen = (torch.rand(ids.shape, device=ids.device) < SHARE) & ~_special(tokenizer, ids)
-    dice = torch.rand_like(ids, dtype=torch.float)
-    other = torch.randint_like(ids, model.config.vocab_size)
+    first, dice, other = draws or drawn(model, ids)
+    chosen = (first < SHARE) & ~_special(tokenizer, ids)
     given = ids.masked_fill(chosen & (dice < MASKED), tokenizer.mask_token_id)
     given = torch.where(chosen & (dice >= 1 - SWAPPED), other, given)
     return inputs | {"input_ids": given}, chosen
@@ -168,21 +177,22 @@ def scored(model, given: dict[str, Tensor], chosen: Tensor) -> tuple[Tensor, Ten
         hook.remove()
 
 
-def masked(model, tokenizer, inputs: dict[str, Tensor]) -> Said:
-    """Words that were hidden, predicted from all the others."""
-    given, chosen = hide(model, tokenizer, inputs)
+def masked(model, tokenizer, inputs: dict[str, Tensor], draws=None) -> Said:
+    """Words that were hidden, predicted from all the others; ``draws`` as for :func:`hide`."""
+    given, chosen = hide(model, tokenizer, inputs, draws)
     unseen = given["input_ids"][chosen] == tokenizer.mask_token_id
     return scored(model, given, chosen)[0], inputs["input_ids"][chosen], unseen
 
 
-def permuted(model, tokenizer, inputs: dict[str, Tensor]) -> Said:
+def permuted(model, tokenizer, inputs: dict[str, Tensor], draws=None) -> Said:
     """The last words of a drawn order, each predicted from those before it: two-stream attention.
 
     Words that are not asked for see each other, as in XLNet's own pretraining
-    :cite:p:`yang2019xlnet`.
+    :cite:p:`yang2019xlnet`. The order follows the first of the ``draws``.
     """
     ids = inputs["input_ids"]
-    rank = torch.rand(ids.shape, device=ids.device).masked_fill_(_special(tokenizer, ids), -1)
+    first = torch.rand(ids.shape, device=ids.device) if draws is None else draws[0]
+    rank = first.masked_fill(_special(tokenizer, ids), -1)
     last = rank.topk(max(1, ids.shape[1] // AHEAD), dim=1).indices  # (B, K), the last of it first
     asked = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, last, True)
     rank = rank.masked_fill(~asked, -1)
@@ -193,7 +203,7 @@ def permuted(model, tokenizer, inputs: dict[str, Tensor]) -> Said:
     return logits.flatten(0, 1), words, torch.ones_like(words, dtype=torch.bool)
 
 
-def causal(model, tokenizer, inputs: dict[str, Tensor]) -> Said:
+def causal(model, tokenizer, inputs: dict[str, Tensor], _=None) -> Said:
     """Every next token, predicted from those before it; special ones are learned, not counted."""
     words = inputs["input_ids"][:, 1:]
     logits = model(**inputs).logits[:, :-1]
@@ -208,8 +218,10 @@ def objective(model):
 
 
 def mean_loss(model, tokenizer, inputs: dict[str, Tensor]) -> Tensor:
-    """Mean cross-entropy of a model's own objective, in nats."""
+    """Mean cross-entropy of a model's own objective, in nats; 0 if no word happens to be asked."""
     logits, words, _ = objective(model)(model, tokenizer, inputs)
+    if not len(words):  # of few short rows
+        return 0.0 * logits.float().sum()
     return functional.cross_entropy(logits.float(), words)
 
 
@@ -236,20 +248,23 @@ def for_short_rows(model):
 def losses(model, tokenizer, rows: np.ndarray) -> dict[str, float]:
     """Loss (nats) and accuracy of a model on packed rows (N, T), and how many words were asked.
 
-    Only words out of sight count; the same ones are asked of every model with the same tokenizer.
-    Cost: one forward pass. The model's mode and torch's generator are left as they were.
+    Only words out of sight count; the same ones are asked of every model with the same tokenizer,
+    on every device and in batches of any size. Cost: one forward pass. The model's mode and torch's
+    generator are left as they were.
     """
     training, device, found = model.training, model.device, []
     model.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        draws = drawn(model, torch.from_numpy(rows.astype(np.int64)))
     most = min(batch_size(device), SCORES // model.get_input_embeddings().weight.shape[0])
     given = batches(encoded(rows, tokenizer), model, tokenizer, batch_tokens=most)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        for batch in given:
-            logits, words, unseen = objective(model)(model, tokenizer, batch.inputs)
-            logits, words = logits[unseen].float(), words[unseen]
-            loss = functional.cross_entropy(logits, words, reduction="sum").item()
-            found.append((loss, (logits.argmax(-1) == words).sum().item(), len(words)))
+    for batch in given:
+        own = tuple(table[batch.where.cpu()].to(device) for table in draws)
+        logits, words, unseen = objective(model)(model, tokenizer, batch.inputs, own)
+        logits, words = logits[unseen].float(), words[unseen]
+        loss = functional.cross_entropy(logits, words, reduction="sum").item()
+        found.append((loss, (logits.argmax(-1) == words).sum().item(), len(words)))
     model.train(training)
     loss, right, asked = map(sum, zip(*found, strict=True))
     return {"loss": loss / max(asked, 1), "accuracy": right / max(asked, 1), "asked": asked}

@@ -94,7 +94,10 @@ def _filled(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]
     found = [entry for entry in found if entry[1]]
     table = pd.DataFrame([cell | line["values"] for cell, line, _ in found])
     table = table.assign(experiment=settings.experiment)
-    table.attrs = {"asked": len(cells), "made": [made for _, _, made in found if made]}
+    made = [
+        made | {"precision": line["values"].get("precision")} for _, line, made in found if made
+    ]
+    table.attrs = {"asked": len(cells), "made": made}
     return table
 
 
@@ -136,7 +139,11 @@ def same(settings: Settings, **wanted) -> dict | None:
     cell = {name: value for name, value in wanted.items() if name != "keep"}
     known, wanted = identity(settings, cell), rounded(wanted)
     for line in _lines(path(settings, cell)):
-        if _agrees(line, known) and wanted.items() <= (line | line["values"]).items():
+        if (
+            _agrees(line, known)
+            and _precise(settings, line)
+            and wanted.items() <= (line | line["values"]).items()
+        ):
             return line["values"]
     return None
 
@@ -188,9 +195,16 @@ def _find(settings: Settings, cell: dict, *, made: bool = False) -> list[dict | 
     files = [file, file.with_suffix(".provenance.jsonl")] if made else [file]
 
     def sought(line: dict) -> bool:
-        return _agrees(line, known) and all(line.get(n) == v for n, v in wanted.items())
+        same = all(line.get(n) == v for n, v in wanted.items())
+        return same and _agrees(line, known) and _precise(settings, line)
 
     return [next(filter(sought, _lines(file)), None) for file in files]
+
+
+def _precise(settings: Settings, line: dict) -> bool:
+    """Whether a record is of the precision asked for; *best* takes any, old ones tell none."""
+    told = line.get("values", {}).get("precision")
+    return settings.precision == "best" or told in (None, settings.precision)
 
 
 def _lines(file: Path) -> list[dict]:

@@ -217,9 +217,11 @@ def _kinds_of_text(runs: pd.DataFrame, data: str) -> list[str]:
 def provenance(runs: pd.DataFrame) -> HTML:
     """What made the records of a page: one row per model and task."""
     made = pd.json_normalize(runs.attrs["made"]).reindex(
-        columns=["model", "task", "source", "device", "versions.torch", "commit", "seconds"]
+        columns=["model", "task", "source", "device", "precision", "versions.torch", "commit"]
+        + ["seconds"]
     )
-    machine = made["device"] + ", torch " + made["versions.torch"]
+    precision = made["precision"].map(", {}".format, na_action="ignore").fillna("")
+    machine = made["device"] + precision + ", torch " + made["versions.torch"]
     made = titled(made.assign(machine=machine).fillna({"source": MISSING}))
     rows = made.groupby(["model", "task"], sort=False, dropna=False).agg(
         {"seconds": ["size", "sum"], "source": _joined, "machine": _joined, "commit": _joined}
@@ -227,6 +229,18 @@ def provenance(runs: pd.DataFrame) -> HTML:
     rows.columns = ["runs", "minutes", "text from", "computed by", "commit"]
     rows["computed by"] += "; commit " + rows.pop("commit")
     return table(rows.assign(minutes=rows["minutes"] / 60), "What made these numbers.")
+
+
+def devices(*runs: pd.DataFrame) -> str:
+    """A sentence on the devices that compared models were trained on; empty where it was one."""
+    made = (entry for frame in runs for entry in frame.attrs["made"])
+    found = {", ".join(filter(None, (m["device"], m.get("precision")))) for m in made}
+    if len(found) < 2:
+        return ""
+    return (
+        f"The models were trained in several ways ({'; '.join(sorted(found))}); the same training "
+        "differs between two of them by about as much as between two seeds."
+    )
 
 
 def _joined(values: pd.Series) -> str:

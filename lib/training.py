@@ -231,7 +231,8 @@ class Training:
     def account(self) -> dict:
         """Counts of what was trained on, the loss of each epoch, and what had to be done."""
         pieces = {"pieces of a batch that did not fit": self.pieces} if self.pieces > 1 else {}
-        losses = np.array_split(self.losses, self.recipe.epochs)
+        each = -(-len(self.lengths) // self.recipe.batch)  # updates of an epoch
+        losses = np.split(self.losses, range(each, len(self.losses), each))
         return {
             "updates": len(self.plan),
             "examples": len(self.lengths),

@@ -106,6 +106,9 @@ def test_a_head_is_learned_from_a_head(family_folders):
         distil.distil(bare, tokenizer, TEXT, [0, 2], losses=["head"])
     with pytest.raises(BadInput, match="loss 'words' is not known; valid: last, hidden, head"):
         distil.distil(bare, tokenizer, TEXT, [0, 2], losses=["words"])
+    one, tokenizer = encoders.load(family_folders["bert"], head=1, device="cpu")
+    with pytest.raises(BadInput, match="'head' compares classes; this model's head gives one"):
+        distil.distil(one, tokenizer, TEXT, [0, 2], losses=["head"])
     with pytest.raises(BadInput, match="a student's blocks all learn"):
         distil.distil(bare, tokenizer, TEXT, [0, 2], recipe=dataclasses.replace(QUICK, freeze=(0,)))
 

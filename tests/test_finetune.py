@@ -390,6 +390,14 @@ def test_a_stage_trains_what_an_earlier_one_had_frozen(family_folders, task):
     assert torch.equal(before, held) and not torch.equal(before, moved)
 
 
+def test_the_losses_of_an_epoch_are_those_of_its_updates(family_folders, task):
+    model, tokenizer = finetune.begin(family_folders["bert"], task, device="cpu")
+    recipe = dataclasses.replace(FAST, updates=7)  # of five an epoch
+    state = finetune.fine_tuning(model, tokenizer, task, recipe, 0)
+    state.losses[:] = range(7)
+    assert state.account()["epoch_losses"] == [2.0, 5.5]
+
+
 def test_frozen_blocks_of_a_later_stage_are_those_of_the_whole_model(family_folders, task):
     folder = family_folders["bert"]
     n, still = encoders.blocks(folder), dataclasses.replace(FAST, learning_rate=1e-12)

@@ -156,6 +156,29 @@ def test_a_stretch_of_each_file_of_a_folder_is_read_in_turn(tmp_path, monkeypatc
     assert list(pretraining.paragraphs(tmp_path)) == told
 
 
+@each_one
+def test_the_words_asked_for_do_not_depend_on_the_batches(name, plans, data, monkeypatch):
+    read = data[name]
+    model = make(name, read.tokenizer, 32, 2).eval()
+    found = []
+    for tokens in (64, 200, 10_000):
+        monkeypatch.setattr(pretraining, "batch_size", lambda _, tokens=tokens: tokens)
+        found.append(losses(model, read.tokenizer, read.held))
+    assert len({one["asked"] for one in found}) == 1
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-5)
+    assert found[0]["loss"] == pytest.approx(found[2]["loss"], abs=1e-5)
+
+
+def test_a_batch_in_which_no_word_is_asked_changes_nothing(data):
+    read = data["bert-mini-12"]
+    model = make("bert-mini-12", read.tokenizer, 32, 2).eval()
+    ids = torch.full((1, 4), read.tokenizer.cls_token_id)  # special tokens are never asked for
+    loss = pretraining.mean_loss(model, read.tokenizer, {"input_ids": ids})
+    loss.backward()
+    assert loss.item() == 0
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
 def test_what_is_no_plain_text_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(BadInput, match="corpus 'polarity' is not known; valid: .*editorials"):
         next(pretraining.paragraphs("polarity"))

@@ -219,3 +219,17 @@ def test_verdicts_are_kept_only_for_the_profile_as_it_is():
     records.keep_verdict(chosen(), "A1", verdict="reproduced")
     records.keep_verdict(chosen(seeds=[5]), "A2", verdict="reproduced")
     assert records.verdicts("tiny")["claim"].tolist() == ["A1"]
+
+
+def test_a_number_of_another_precision_is_not_given():
+    usual = settings.of("dropping", {}, on=("epochs",))
+    cell = {"model": "all-minilm-l6-v2", "task": "polarity", "seed": 0}
+    records.add(usual, cell, {"score": 0.5, "precision": "bfloat16"}, 1.0)
+
+    def found(precision):
+        asked = settings.of("dropping", {"precision": precision}, on=("epochs",))
+        assert asked.digest == usual.digest
+        return records.same(asked, **cell)
+
+    assert found("best")["score"] == found("bfloat16")["score"] == 0.5
+    assert found("float32") is None
