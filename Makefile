@@ -4,7 +4,7 @@
 #   make test                  set up, run the tests
 #
 #   make book PROFILE=small    the book of another profile, from the records in book/results/
-#   make records PROFILE=small compute the missing records (hours; needs models and data)
+#   make records PROFILE=small compute the missing records (days on 2 cores; needs models and data)
 #   make bench                 measure the benchmark again (minutes; needs the package index)
 #   make lint                  style of code and notebooks
 #   make clean                 remove everything that was made, except .venv
@@ -51,7 +51,7 @@ lint: $(READY)
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 clean:
-	rm -rf _build .snakemake book/results/tiny
+	rm -rf _build .snakemake book/results/tiny book/results/.checkpoints
 
 # The stamp comes last and the old one goes first, so an interrupted set-up is done again.
 $(READY): environment.yml constraints.txt pyproject.toml

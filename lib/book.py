@@ -75,6 +75,8 @@ def execute(notebook, out, parameters: dict | None = None) -> dict:
         raise BadInput(f"notebook {str(notebook)!r} does not exist")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.stem}.unfinished.ipynb")
+    if folder := os.environ.get("REDUNDANCY_RESULTS"):  # the kernel starts in another folder
+        os.environ["REDUNDANCY_RESULTS"] = str(Path(folder).absolute())
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # else a user's own kernel may have the name
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:

@@ -6,6 +6,7 @@ of tokenizer, architecture and objective are those of the released miniature of 
 and weights are new. All draws follow from seed 0.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -82,7 +83,11 @@ class Plan:
         within("steps", self.steps, 1, 10_000_000)
         if self.width % min(self.width, HEAD):
             raise BadInput(f"width {self.width} is not valid; above {HEAD} it is a multiple of it")
-        next(pretraining.paragraphs(self.corpus), None)
+        if next(part(self.corpus, held=False), None) is None:
+            raise BadInput(
+                f"corpus {str(self.corpus)!r} has no more than {STRETCH} paragraphs, and the first "
+                "are held out; give a text of more lines"
+            )
         if self.out and (Path(self.out) / "model.safetensors").exists():
             raise BadInput(f"out {self.out!r} holds a finished model; name a new folder")
 
@@ -146,7 +151,7 @@ def read(plan: Plan) -> tuple[transformers.PreTrainedTokenizerFast, np.ndarray, 
         If ``out`` holds the tokenizer of another architecture, text or vocabulary.
     """
     asked = {"architecture": plan.architecture, "vocabulary": plan.vocabulary}
-    asked |= {"corpus": str(plan.corpus)}
+    asked["text"] = _digest(islice(part(plan.corpus, held=False), TOLD))
     kept = Path(plan.out) if plan.out else None
     if kept and (kept / "tokenizer.json").exists():
         if not (kept / MADE).exists() or json.loads((kept / MADE).read_text()) != asked:
@@ -160,6 +165,14 @@ def read(plan: Plan) -> tuple[transformers.PreTrainedTokenizerFast, np.ndarray, 
             (kept / MADE).write_text(json.dumps(asked))
             learner.save_pretrained(kept)
     return learner, *rows(plan, learner)
+
+
+def _digest(text: Iterable[str]) -> str:
+    """SHA-256 of paragraphs."""
+    found = hashlib.sha256()
+    for paragraph in text:
+        found.update(paragraph.encode() + b"\n")
+    return found.hexdigest()
 
 
 def rows(plan: Plan, learner) -> list[np.ndarray]:

@@ -279,9 +279,11 @@ def rounded(value, number: Callable[[float], float] = lambda value: round(value,
 def _made(settings: Settings, cell: dict) -> dict:
     """Source of the text, device, versions and commit."""
     tasks = [value for name, value in cell.items() if "task" in name]
-    fetched = tasks and all(t in corpora.TASKS and corpora.TASKS[t].own == "archive" for t in tasks)
+    known = [corpora.TASKS[task] for task in tasks if task in corpora.TASKS]
+    fetched = known and all(task.own == "archive" for task in known)
+    source = SOURCES.get("embedded" if fetched else settings.data, "data root")
     return {
-        "source": SOURCES.get("embedded" if fetched else settings.data, "data root"),
+        "source": source if len(known) == len(tasks) else "the reader's file",
         "versions": provenance.versions(),
         "device": provenance.device_name(encoders.default_device()),
         "commit": provenance.commit(),

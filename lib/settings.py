@@ -18,7 +18,8 @@ from lib.strategies import PAPER_STRATEGIES, STRATEGIES
 
 PROFILES = ("tiny", "small", "paper")
 SOURCES = ("embedded", "root", "hub")
-INNER = {"experiment", "on", "given"}  # fields that no page sets
+INJECTED = "# Parameters"  # begins the cell that papermill writes
+INNER = {"experiment", "on", "given", "passed"}  # fields that no page sets
 
 
 def _model(name: str) -> str:
@@ -95,6 +96,7 @@ class Settings(BaseModel):
     experiment: str
     on: tuple[str, ...] = ()  # the settings that may change the experiment's numbers
     given: tuple[str, ...] = ()  # the settings that the reader changed
+    passed: tuple[tuple[str, str], ...] = ()  # these, and parameters of the page alone, as JSON
     models: Annotated[
         _some(Model), AfterValidator(_apart)
     ]  # names of the table, Hub ids or folders
@@ -194,7 +196,9 @@ def of(
     given = {name: page[name] for name in fields if page.get(name) is not None}
     given |= {name: value for name, value in changes.items() if value is not None}
     values = defaults(given.get("profile", "tiny"), experiment) | {"profile": "tiny"} | given
+    passed = given | {name: page.get(name) for name in _passed(page.get("In", ()))}
     about = {"experiment": experiment, "on": tuple(on), "given": tuple(sorted(given))}
+    about["passed"] = tuple((n, json.dumps(v, default=str)) for n, v in sorted(passed.items()))
     try:
         settings = Settings(**about, **values)
     except ValidationError as error:
@@ -235,10 +239,15 @@ def check_names(cells: Sequence[str], also: Sequence[str] = ()) -> None:
     was given into a cell of its own, right behind the one that declares the page's.
     """
     for declared, passed in itertools.pairwise(cells):
-        if passed.startswith("# Parameters"):
+        if passed.startswith(INJECTED):
             valid = {*_assigned(declared), *Settings.model_fields, *also} - INNER
             for name in _assigned(passed):
                 one_of("parameter", name, sorted(valid))
+
+
+def _passed(cells: Sequence[str]) -> list[str]:
+    """Names of the parameters that papermill was given."""
+    return [name for cell in cells if cell.startswith(INJECTED) for name in _assigned(cell)]
 
 
 def _assigned(source: str) -> list[str]:

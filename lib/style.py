@@ -299,12 +299,12 @@ def badge(settings: Settings, runs: pd.DataFrame) -> HTML:
 
 
 def rerun(settings: Settings, notebook: str) -> HTML:
-    """The papermill line that runs a page again with the settings shown; tiny is the default."""
-    known = {name: getattr(settings, name) for name in settings.given}
-    known = {"profile": settings.profile} | known
+    """The papermill line that runs a page again with what it was given; tiny is the default."""
+    known = {"profile": settings.profile}
+    known |= {name: json.loads(value) for name, value in settings.passed}
+    known.pop("compute", None)  # what has no record is computed then
     if settings.profile == "tiny":
         del known["profile"]
-    known.pop("compute", None)  # what has no record is computed then
     words = {n: v if isinstance(v, str) else json.dumps(v) for n, v in known.items()}
     line = "".join(f" -p {name} {shlex.quote(value)}" for name, value in words.items())
     return HTML(f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb{html.escape(line)}</pre>")

@@ -430,6 +430,24 @@ def test_a_run_that_goes_on_reads_its_tokenizer_back(plans, tmp_path, monkeypatc
         from_scratch.read(replace(plan, vocabulary=plan.vocabulary + 1))
 
 
+def test_a_text_of_which_all_is_held_out_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "short.txt").write_text("\n".join(f"line {i}" for i in range(100)))
+    with pytest.raises(BadInput, match="has no more than 100 paragraphs"):
+        Plan(corpus=str(tmp_path / "short.txt"), out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_of_a_text_that_has_changed_is_refused(tmp_path):
+    text, out = tmp_path / "text.txt", str(tmp_path / "out")
+    lines = [f"the {noun} of line {i} was old" for i in range(300) for noun in ("boat", "dog")]
+    text.write_text("\n".join(lines))
+    plan = Plan("xlnet-mini-12", str(text), width=16, blocks=2, vocabulary=300, steps=1, out=out)
+    from_scratch.read(plan)
+    text.write_text("\n".join(lines[::-1]))
+    with pytest.raises(BadInput, match="holds a run of another plan"):
+        from_scratch.read(plan)
+
+
 @each_one
 def test_a_finished_miniature_is_a_model_as_any_other(name, plans, tmp_path):
     plan = replace(plans[name], out=str(tmp_path))

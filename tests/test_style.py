@@ -41,6 +41,9 @@ def test_the_line_that_runs_a_page_again_holds_what_was_chosen():
     for words in ("-p profile small", "-p epochs 2", "-p models &#x27;[&quot;bert-mini-12&quot;]"):
         assert words in told
     assert "compute" not in told
+    cells = ["tuned = [1]", "# Parameters\ntuned = ['top']\n"]  # of a page alone
+    told = style.rerun(settings.of("words", {"In": cells, "tuned": ["top"]}), "a2").data
+    assert "-p tuned &#x27;[&quot;top&quot;]&#x27;" in told
 
 
 def test_a_strategy_keeps_its_look_whoever_stands_next_to_it():
