@@ -314,10 +314,10 @@ def _stage(model, task: corpora.Task, stages: Sequence[Stage], seed: int, device
     return learner, tokenizer, fine_tuning(learner, tokenizer, task, recipe, seed, told=told)
 
 
-def _renumbered(keep: Sequence[int] | None, there: Sequence[int] | None) -> Sequence[int] | None:
+def _renumbered(blocks: Sequence[int] | None, there: Sequence[int] | None) -> Sequence[int] | None:
     """Numbers of blocks in a model that has only those of ``there``."""
-    if keep is None or there is None:
-        return keep
-    if gone := sorted(set(keep) - set(there)):
+    if blocks is None or there is None:
+        return blocks
+    if gone := sorted(set(blocks) - set(there)):
         raise BadInput(f"blocks {gone} cannot be kept or frozen: an earlier stage dropped them")
-    return [list(there).index(block) for block in keep]
+    return [list(there).index(block) for block in blocks]

@@ -192,19 +192,28 @@ def _agrees(line: dict, known: dict) -> bool:
 def _find(settings: Settings, cell: dict, *, made: bool = False) -> list[dict | None]:
     """The record of a cell, None if there is none; and, if asked for, what made it."""
     file, known, wanted = path(settings, cell), identity(settings, cell), rounded(cell)
-    files = [file, file.with_suffix(".provenance.jsonl")] if made else [file]
 
     def sought(line: dict) -> bool:
         same = all(line.get(n) == v for n, v in wanted.items())
         return same and _agrees(line, known) and _precise(settings, line)
 
-    return [next(filter(sought, _lines(file)), None) for file in files]
+    found = [next(filter(sought, _lines(file)), None)]
+    if made:
+        told = found[0] and _told(found[0])
+        lines = (line for line in _lines(file.with_suffix(".provenance.jsonl")) if sought(line))
+        lines = (line for line in lines if None in (told, _told(line)) or told == _told(line))
+        found.append(next(lines, None))
+    return found
+
+
+def _told(line: dict) -> str | None:
+    """The precision of a record or of its provenance; old ones tell none."""
+    return line.get("values", line).get("precision")
 
 
 def _precise(settings: Settings, line: dict) -> bool:
-    """Whether a record is of the precision asked for; *best* takes any, old ones tell none."""
-    told = line.get("values", {}).get("precision")
-    return settings.precision == "best" or told in (None, settings.precision)
+    """Whether a record is of the precision asked for; *best* takes any."""
+    return settings.precision == "best" or _told(line) in (None, settings.precision)
 
 
 def _lines(file: Path) -> list[dict]:
@@ -223,7 +232,7 @@ def _parsed(file: Path, *_: int) -> list[dict]:
 
 
 def add(settings: Settings, cell: dict, values: dict, seconds: float) -> None:
-    """Write one finished run; a record of the same cell and identity is replaced."""
+    """Write one finished run; the record that these settings would find is replaced."""
     taken = set(cell) & set(values)
     if taken:
         raise BadInput(f"the step returns {sorted(taken)}, which are names of the grid's cell")
@@ -232,13 +241,18 @@ def add(settings: Settings, cell: dict, values: dict, seconds: float) -> None:
     name = rounded(cell) | identity(settings, cell)
     with FileLock(file.with_suffix(".lock")):
         made = _made(settings, cell) | {"seconds": seconds}
-        _put(file.with_suffix(".provenance.jsonl"), name, rounded(made))
-        _put(file, name, {"values": rounded(values)})
+        made |= {"precision": values["precision"]} if "precision" in values else {}
+        _put(file.with_suffix(".provenance.jsonl"), name, rounded(made), settings)
+        _put(file, name, {"values": rounded(values)}, settings)
 
 
-def _put(file: Path, name: dict, entry: dict) -> None:
+def _put(file: Path, name: dict, entry: dict, settings: Settings) -> None:
     """Replace or add one line, writing the whole file anew beside the old one."""
-    others = [line for line in _lines(file) if {key: line.get(key) for key in name} != name]
+
+    def stays(line: dict) -> bool:
+        return {key: line.get(key) for key in name} != name or not _precise(settings, line)
+
+    others = filter(stays, _lines(file))
     lines = sorted(json.dumps(line, sort_keys=True) for line in [*others, name | entry])
     write_whole(file, "".join(f"{line}\n" for line in lines))
 

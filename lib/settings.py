@@ -44,7 +44,8 @@ def _once(values: tuple) -> tuple:
 def _apart(models: tuple) -> tuple:
     shown = [encoders.title(name) for name in models]
     if twice := sorted({name for name in shown if shown.count(name) > 1}):
-        raise ValueError(f"two of them are shown as {twice[0]!r}; give their folders other names")
+        told = f"two of them are shown as {twice[0]!r}"
+        raise ValueError(f"{told}; name one of them by a folder of another name")
     return models
 
 
@@ -57,11 +58,20 @@ def _trained(values: tuple) -> tuple:
 def listed(value):
     """A list, also one that papermill's ``-p`` passed as text."""
     if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError("it is not a list such as [a, b]") from None
+        value = _read(value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _read(text: str):
+    """A list written as JSON, or as YAML, which takes 1e-05 for text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError("it is not a list such as [a, b]") from None
 
 
 def _some(kind):
@@ -72,6 +82,7 @@ def _some(kind):
 
 Task = Annotated[str, AfterValidator(lambda name: _one_of(name, corpora.TASKS))]
 Model = Annotated[str, AfterValidator(_model)]
+Models = Annotated[_some(Model), AfterValidator(_apart)]
 Strategy = Annotated[str, AfterValidator(lambda name: _one_of(name, STRATEGIES))]
 Weights = Annotated[_some(Literal["trained", "random"]), AfterValidator(_trained)]
 Rows = Annotated[int, Field(ge=10, le=100_000_000)]
@@ -97,9 +108,7 @@ class Settings(BaseModel):
     on: tuple[str, ...] = ()  # the settings that may change the experiment's numbers
     given: tuple[str, ...] = ()  # the settings that the reader changed
     passed: tuple[tuple[str, str], ...] = ()  # these, and parameters of the page alone, as JSON
-    models: Annotated[
-        _some(Model), AfterValidator(_apart)
-    ]  # names of the table, Hub ids or folders
+    models: Models  # names of the table, Hub ids or folders
     tasks: _some(Task)
     data: Annotated[str, AfterValidator(_source)]  # embedded, root, hub, or a folder like the root
     max_words: Rows  # rows read word by word, of each part of a task

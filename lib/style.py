@@ -92,7 +92,7 @@ def pm(values: Sequence[float], digits: int = 1) -> str:
     if not len(values):
         return MISSING
     spread = f"{PM}{values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{round(values.mean(), digits) + 0.0:.{digits}f}{spread}"  # never -0.0
+    return f"{values.mean():z.{digits}f}{spread}"  # z: never -0.0
 
 
 def table(frame: pd.DataFrame, caption: str = "", digits: int = 1) -> HTML:
@@ -234,7 +234,7 @@ def provenance(runs: pd.DataFrame) -> HTML:
 def devices(*runs: pd.DataFrame) -> str:
     """A sentence on the devices that compared models were trained on; empty where it was one."""
     made = (entry for frame in runs for entry in frame.attrs["made"])
-    found = {", ".join(filter(None, (m["device"], m.get("precision")))) for m in made}
+    found = {f"{m['device']}, {m.get('precision') or 'precision not recorded'}" for m in made}
     if len(found) < 2:
         return ""
     return (
@@ -305,7 +305,8 @@ def rerun(settings: Settings, notebook: str) -> HTML:
     known.pop("compute", None)  # what has no record is computed then
     if settings.profile == "tiny":
         del known["profile"]
-    words = {n: v if isinstance(v, str) else json.dumps(v) for n, v in known.items()}
+    plain = str | bool | None  # papermill reads True and None, not JSON's words for them
+    words = {n: str(v) if isinstance(v, plain) else json.dumps(v) for n, v in known.items()}
     line = "".join(f" -p {name} {shlex.quote(value)}" for name, value in words.items())
     return HTML(f"<pre>papermill notebooks/{notebook}.ipynb out.ipynb{html.escape(line)}</pre>")
 

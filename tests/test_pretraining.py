@@ -157,7 +157,7 @@ def test_a_stretch_of_each_file_of_a_folder_is_read_in_turn(tmp_path, monkeypatc
 
 
 @each_one
-def test_the_words_asked_for_do_not_depend_on_the_batches(name, plans, data, monkeypatch):
+def test_the_words_asked_for_do_not_depend_on_the_batches(name, data, monkeypatch):
     read = data[name]
     model = make(name, read.tokenizer, 32, 2).eval()
     found = []

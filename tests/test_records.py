@@ -233,3 +233,8 @@ def test_a_number_of_another_precision_is_not_given():
 
     assert found("best")["score"] == found("bfloat16")["score"] == 0.5
     assert found("float32") is None
+    other = settings.of("dropping", {"precision": "float32"}, on=("epochs",))
+    records.add(other, cell, {"score": 0.6, "precision": "float32"}, 1.0)
+    assert found("bfloat16")["score"] == 0.5 and found("float32")["score"] == 0.6
+    runs = records.fill(other, [tuple(cell.values())], lambda model, task, seed: {})
+    assert runs["score"].tolist() == [0.6] and runs.attrs["made"][0]["precision"] == "float32"

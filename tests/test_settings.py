@@ -90,5 +90,5 @@ def test_models_that_would_be_shown_by_one_name_are_refused(tmp_path):
         (tmp_path / run / "best").mkdir(parents=True)
     models = [str(tmp_path / run / "best") for run in ("one", "two")]
     assert settings.of("dropping", {"models": models[:1]}).models == tuple(models[:1])
-    with pytest.raises(BadInput, match="two of them are shown as 'best'; give their folders other"):
+    with pytest.raises(BadInput, match="two of them are shown as 'best'; name one of them"):
         settings.of("dropping", {"models": models})

@@ -1,10 +1,13 @@
 """Verdict words, tables, colours: laws of what every page shows the same way."""
 
+import html
 import itertools
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
+import papermill.cli
 import pytest
 
 from lib import settings, style
@@ -25,6 +28,21 @@ def test_averages_need_three_tasks_and_three_seeds(tasks, seeds):
     told = style.verdict([True], tasks=tasks, seeds=seeds)
     assert (told == "reproduced") == (tasks == seeds == 3)
     assert told in ("reproduced", "too little data")
+
+
+@pytest.mark.parametrize("page", [
+    {"penalties": [1e-5, 3e-4], "use_records": False}, {"models": None, "epochs": 2, "seeds": [0]},
+])  # fmt: skip
+def test_the_line_that_runs_a_page_again_is_taken_by_papermill(page):
+    cells = ["pass", "# Parameters\n" + "\n".join(f"{name} = 0" for name in page)]
+    first = settings.of("ranking_penalties", page | {"In": cells})
+    words = shlex.split(html.unescape(style.rerun(first, "05").data.removesuffix("</pre>")))[3:]
+    told = {}
+    for flag, name, value in zip(words[::3], words[1::3], words[2::3], strict=True):
+        assert flag == "-p"
+        told[name] = papermill.cli._resolve_type(value)
+    again = settings.of("ranking_penalties", told)
+    assert [getattr(again, name) for name in page] == [getattr(first, name) for name in page]
 
 
 def test_models_that_are_not_in_the_table_look_different_from_those_beside_them():
