@@ -111,12 +111,12 @@ def distil(
         one_of("loss", name, LOSSES)
     if "head" in losses and model is model.base_model:
         raise BadInput("loss 'head' needs a model with a head; the one given is a bare encoder")
+    if "head" in losses and model.config.num_labels < 2:
+        raise BadInput("loss 'head' compares classes; this model's head gives one number")
     if recipe.freeze or recipe.freeze_embeddings:
         raise BadInput(
             "a student's blocks all learn; leave freeze and freeze_embeddings as they are"
         )
-    if "head" in losses and model.config.num_labels < 2:
-        raise BadInput("loss 'head' compares classes; this model's head gives one number")
     keep = sorted(int(block) for block in keep)
     student = copy.deepcopy(dropping.smaller(model, keep))
     length = {"level": "word", "max_length": recipe.max_length}

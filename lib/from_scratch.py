@@ -150,16 +150,14 @@ def read(plan: Plan) -> tuple[transformers.PreTrainedTokenizerFast, np.ndarray, 
     BadInput
         If ``out`` holds the tokenizer of another architecture, text or vocabulary.
     """
-    asked = {"architecture": plan.architecture, "vocabulary": plan.vocabulary}
-    asked["text"] = _digest(islice(part(plan.corpus, held=False), TOLD))
     kept = Path(plan.out) if plan.out else None
+    asked = _asked(plan) if kept else {}
     if kept and (kept / "tokenizer.json").exists():
         if not (kept / MADE).exists() or json.loads((kept / MADE).read_text()) != asked:
             raise BadInput(f"out {plan.out!r} holds a run of another plan; name a new folder")
         learner = encoders.read_tokenizer(kept)
     else:
-        text = islice(part(plan.corpus, held=False), TOLD)
-        learner = tokenizer(plan.architecture, text, plan.vocabulary)
+        learner = tokenizer(plan.architecture, _text(plan), plan.vocabulary)
         if kept:
             kept.mkdir(parents=True, exist_ok=True)
             (kept / MADE).write_text(json.dumps(asked))
@@ -167,12 +165,21 @@ def read(plan: Plan) -> tuple[transformers.PreTrainedTokenizerFast, np.ndarray, 
     return learner, *rows(plan, learner)
 
 
-def _digest(text: Iterable[str]) -> str:
-    """SHA-256 of paragraphs."""
-    found = hashlib.sha256()
-    for paragraph in text:
-        found.update(paragraph.encode() + b"\n")
-    return found.hexdigest()
+def _text(plan: Plan) -> Iterable[str]:
+    """Paragraphs that the tokenizer of a run is trained on."""
+    return islice(part(plan.corpus, held=False), TOLD)
+
+
+def _asked(plan: Plan) -> dict:
+    """What decides the tokenizer of a run, its text by a digest."""
+    text = hashlib.sha256()
+    for paragraph in _text(plan):
+        text.update(paragraph.encode() + b"\n")
+    return {
+        "architecture": plan.architecture,
+        "vocabulary": plan.vocabulary,
+        "text": text.hexdigest(),
+    }
 
 
 def rows(plan: Plan, learner) -> list[np.ndarray]:

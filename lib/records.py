@@ -94,10 +94,7 @@ def _filled(settings: Settings, grid: Sequence[tuple], step: Callable[..., dict]
     found = [entry for entry in found if entry[1]]
     table = pd.DataFrame([cell | line["values"] for cell, line, _ in found])
     table = table.assign(experiment=settings.experiment)
-    made = [
-        made | {"precision": line["values"].get("precision")} for _, line, made in found if made
-    ]
-    table.attrs = {"asked": len(cells), "made": made}
+    table.attrs = {"asked": len(cells), "made": [made for _, _, made in found if made]}
     return table
 
 
